@@ -1,0 +1,105 @@
+"""What to send and what came of it. No sockets: `raw` does those.
+
+Techniques speak only this language, so an estimator never knows which transport made its numbers.
+All times are int nanoseconds; those of probes and replies are of one Unix clock (CLOCK_REALTIME,
+because kernel receive stamps are), so only differences within a run mean anything.
+"""
+
+from __future__ import annotations
+
+import enum
+from ipaddress import IPv4Address, IPv6Address
+
+import attrs
+
+Address = IPv4Address | IPv6Address
+
+
+class Kind(enum.Enum):
+    """What the measurement packets are made of."""
+
+    ICMP_ECHO = "icmp-echo"
+    UDP = "udp"
+
+
+class ReplyKind(enum.Enum):
+    """What sort of answer arrived (the paper, section 5, and unreachables)."""
+
+    ECHO_REPLY = "echo-reply"
+    TIME_EXCEEDED = "time-exceeded"
+    UNREACHABLE = "unreachable"
+
+
+@attrs.frozen(kw_only=True)
+class Probe:
+    """One packet.
+
+    `size_bytes` is the whole IP packet. `after_ns` is the wished time since the packet before it
+    in the same train; neighbours with 0 leave through one system call. A `muted` UDP probe has a
+    wrong checksum: routers expire or forward it as usual, the destination drops it silently.
+    """
+
+    ttl: int
+    size_bytes: int
+    after_ns: int = 0
+    muted: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Train:
+    """Probes sent as one group, all with one flow identifier (Paris).
+
+    The exchange is over when every probe listed in `awaited` (indexes into `probes`; None = every
+    probe that is not muted) has its answer, when nothing has arrived for `settle_ns` since the last
+    answer (None = no such rule), or `wait_ns` after the last packet left, whichever comes first.
+    An answer of the target itself to a probe with TTL t means that probes with a larger TTL are
+    no longer awaited.
+    """
+
+    kind: Kind
+    probes: tuple[Probe, ...]
+    wait_ns: int
+    settle_ns: int | None = None
+    awaited: frozenset[int] | None = None
+    # Earliest start, counted from the first packet of the train before it in this run.
+    not_before_ns: int = 0
+    # Another number is another flow (source port or ICMP id).
+    flow: int = 0
+    # How far the run is when this train has been sent, for people: (done, total).
+    progress: tuple[int, int] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """The first answer to a probe."""
+
+    received_ns: int
+    address: Address
+    kind: ReplyKind
+    icmp_type: int
+    icmp_code: int
+    ttl: int
+    # TTL of our packet as the router quotes it; None in an echo reply.
+    quoted_ttl: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Echo:
+    """What one probe experienced. `sent_ns` is None when it never left, `reply` when none came."""
+
+    sent_ns: int | None
+    reply: Reply | None
+
+
+@attrs.frozen(kw_only=True)
+class TrainOutcome:
+    """One echo per probe, in sending order, and what is known about their quality."""
+
+    echoes: tuple[Echo, ...]
+    kernel_tx: bool
+    kernel_rx: bool
+    duplicates: int = 0
+    unmatched: int = 0
+    receive_drops: int = 0
+    # `stop_by`, an abort or the byte cap ended the train before its last packet.
+    cut_short: bool = False
