@@ -85,10 +85,17 @@ class Reply:
 
 @attrs.frozen(kw_only=True)
 class Echo:
-    """What one probe experienced. `sent_ns` is None when it never left, `reply` when none came."""
+    """What one probe experienced. `sent_ns` is None when it never left, `reply` when none came.
+
+    `sent_ns` is the departure from the interface (kernel transmit stamp, after any shaper of this
+    host). `queued_ns` is when the packet was handed to the interface's queue, before that shaper
+    (kernel SCHED stamp, else interpolated between the clock before and after the send call): the
+    train as the sender meant it, which is what hop 0 of Pathneck compares the first link with.
+    """
 
     sent_ns: int | None
     reply: Reply | None
+    queued_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -61,6 +61,7 @@ class ProbeRecord(_message.Message):
     ICMP_CODE_FIELD_NUMBER: _builtins.int
     REPLY_TTL_FIELD_NUMBER: _builtins.int
     QUOTED_TTL_FIELD_NUMBER: _builtins.int
+    QUEUED_NS_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     size_bytes: _builtins.int
     muted: _builtins.bool
@@ -77,6 +78,8 @@ class ProbeRecord(_message.Message):
     """TTL of the answer as it arrived."""
     quoted_ttl: _builtins.int
     """TTL of our probe as the answer quotes it."""
+    queued_ns: _builtins.int
+    """When it entered the sending interface's queue, before any shaper there."""
     def __init__(
         self,
         *,
@@ -90,15 +93,20 @@ class ProbeRecord(_message.Message):
         icmp_code: _builtins.int = ...,
         reply_ttl: _builtins.int = ...,
         quoted_ttl: _builtins.int = ...,
+        queued_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "queued_ns", b"queued_ns", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "muted", b"muted", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__queued_ns: _TypeAlias = _typing.Literal["queued_ns"]  # noqa: Y015
+    _WhichOneofArgType__queued_ns: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns"]  # noqa: Y015
     _WhichOneofReturnType__received_ns: _TypeAlias = _typing.Literal["received_ns"]  # noqa: Y015
     _WhichOneofArgType__received_ns: _TypeAlias = _typing.Literal["_received_ns", b"_received_ns"]  # noqa: Y015
     _WhichOneofReturnType__sent_ns: _TypeAlias = _typing.Literal["sent_ns"]  # noqa: Y015
     _WhichOneofArgType__sent_ns: _TypeAlias = _typing.Literal["_sent_ns", b"_sent_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queued_ns) -> _WhichOneofReturnType__queued_ns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__received_ns) -> _WhichOneofReturnType__received_ns | None: ...
     @_typing.overload
