@@ -7,14 +7,16 @@ technique's own protobuf types (`techniques.proto`), carried as opaque bodies by
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import attrs
 from google.protobuf.message import Message
 
 from emodis.packets.model import Address, Train, TrainOutcome
 from emodis.wire.v1.client_pb2 import Policy
-from emodis.wire.v1.common_pb2 import Body, Ending, Quality
+from emodis.wire.v1.common_pb2 import Body, Ending, Outcome, Quality
+
+T = TypeVar("T")
 
 
 class BadParameters(ValueError):
@@ -49,6 +51,24 @@ class Measured:
 
 
 Conversation = Generator[Train, TrainOutcome, Measured]
+
+
+@attrs.frozen(kw_only=True)
+class Child:
+    """A measurement that a plan asks for: every one of these agents to every one of these targets.
+
+    `destinations` are indexes into the targets that the plan was given.
+    """
+
+    call: Body
+    agents: tuple[str, ...]
+    destinations: tuple[int, ...]
+    policy: Policy.ValueType
+
+
+# The answer to a child maps (agent id, destination index) to its outcome; what is missing never
+# ended. What the plan returns at last is its own affair.
+Plan = Generator[Child, Mapping[tuple[str, int], Outcome], T]
 
 
 @attrs.frozen(kw_only=True)
