@@ -50,6 +50,8 @@ class RoundAdmitted:
     """Every listed agent shall measure every listed destination once, or one agent each (`pairs`).
 
     `pairs`, when given, restricts the round to these (agent, destination index) pairs: ANY.
+    A key listed twice is measured twice, never at once. Higher `priority` comes first, then the
+    earlier admission. `exclusive` says that a run has its agent to itself; here every run has.
     """
 
     at_ns: int
@@ -67,14 +69,21 @@ class RoundAdmitted:
 
 @attrs.frozen(kw_only=True)
 class RunEnded:
-    """A result arrived for this run, whatever it says: nothing is being sent for it any more."""
+    """A result arrived for this run, whatever it says: nothing is being sent for it any more.
+
+    `unfinished`: the agent only confirms that it stopped, because it had lost its master. A lost
+    agent's pair then keeps its retry; otherwise a late result ends a pair that waits for one.
+    """
 
     at_ns: int
     run: RunKey
+    unfinished: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class AgentJoined:
+    """A session began. While we think it has a run, `AgentLost` is taken to have come first."""
+
     at_ns: int
     agent: AgentId
 
