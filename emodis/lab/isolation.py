@@ -1,0 +1,119 @@
+"""The step out of this machine into namespaces of our own; as root directly, else by a user one.
+
+It is never decided by asking the user id: root in a container may be refused what a user namespace
+grants. What the kernel refuses is tried and then named in one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import subprocess
+import sys
+
+from emodis.lab import kernel
+from emodis.lab.errors import LabError
+
+PROBE_TIMEOUT_S = 30.0
+USER_NAMESPACE_HINT = (
+    "run as root, or allow user namespaces (sysctl user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+)
+
+
+class Refused(LabError):
+    """The kernel refuses something that a lab cannot do without."""
+
+
+def refused(what: str, error: OSError, hint: str = "") -> Refused:
+    """One line: what was refused, in the kernel's own words, and what may help."""
+    tail = f"; {hint}" if hint else ""
+    return Refused(f"no lab here: the kernel refuses {what} ({error.strerror}){tail}")
+
+
+def isolate() -> bool:
+    """Leave for new pid, mount and network namespaces; children are in them, and are root there.
+
+    Returns:
+        Whether it took a user namespace.
+
+    Raises:
+        Refused: one line naming what was refused.
+    """
+    kinds = kernel.NEWPID | kernel.NEWNS | kernel.NEWNET
+    try:
+        kernel.unshare(kinds)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise refused("new namespaces", error) from error
+    else:
+        return False
+    _become_root()
+    try:
+        kernel.unshare(kinds)
+    except OSError as error:
+        raise refused("new namespaces inside a user namespace", error) from error
+    return True
+
+
+def _become_root() -> None:
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        kernel.unshare(kernel.NEWUSER)
+    except OSError as error:
+        raise refused("a user namespace", error, USER_NAMESPACE_HINT) from error
+    kernel.set_dumpable()
+    try:
+        kernel.put("/proc/self/setgroups", "deny")
+        kernel.put("/proc/self/uid_map", f"0 {uid} 1")
+        kernel.put("/proc/self/gid_map", f"0 {gid} 1")
+    except OSError as error:
+        raise refused("to map our user id", error, USER_NAMESPACE_HINT) from error
+
+
+def probe() -> None:
+    """Try everything a lab needs, on the smallest scale; in a process of its own, which then ends.
+
+    Raises:
+        Refused: one line naming what was refused.
+    """
+    isolate()
+    try:
+        kernel.make_mounts_private()
+    except OSError as error:
+        raise refused("private mounts", error) from error
+    try:
+        kernel.put("/proc/sys/net/ipv4/ip_forward", "1")
+    except OSError as error:
+        raise refused("to set net.ipv4.ip_forward in its own network", error) from error
+    # Late: the pure half of the lab must not wait for pyroute2 to load.
+    from emodis.lab.build import probe_links
+
+    probe_links()
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Why no lab can be built on this machine by this user; None if one can."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "emodis.lab.isolation"],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no lab here: trying one did not end within {PROBE_TIMEOUT_S:.0f} s"
+    if done.returncode == 0:
+        return None
+    lines = (done.stdout + done.stderr).split("\n")
+    return next(line for line in [*reversed(lines), "no lab here: no word why"] if line)
+
+
+if __name__ == "__main__":
+    try:
+        probe()
+    except LabError as refusal:
+        sys.exit(str(refusal))

@@ -1,0 +1,247 @@
+"""From a topology to interfaces, addresses and routes. Pure: nothing here touches the kernel.
+
+Each AS gets 10.N.0.0/16 (N counts the ASes by number), its links /30s from the bottom, its routers'
+loopbacks from 10.N.255.1 on. A link belongs to the AS of its host end, else to that of `a`: so,
+as in the real Internet, a border router may answer with its neighbour's address.
+
+Routes are shortest paths over the metrics, then fewest links. Ties are broken by adding a distinct
+power of two per link: no two sets of links then weigh the same, so the best path is unique, and the
+way back is the way forth.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+import attrs
+
+from emodis.lab.topology import Kind, Link, Topology, TopologyError, Traffic
+
+LAB_PREFIX = IPv4Network("10.0.0.0/8")
+# Cross traffic is sent here (RFC 2544) and dies, without an answer, in the next node.
+SINK_PREFIX = IPv4Network("198.18.0.0/15")
+LOOPBACK_OFFSET = 255 << 8
+LINK_PREFIX_LENGTH = 30
+
+Cost = tuple[int, int, int]
+
+
+@attrs.frozen(kw_only=True)
+class Interface:
+    """One end of a link, with all that its node must know of the other end."""
+
+    node: str
+    name: str
+    address: IPv4Address
+    mac: str
+    peer: str
+    peer_address: IPv4Address
+    peer_mac: str
+    capacity_bps: int
+    queue_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """Where packets to `destination` leave a node."""
+
+    destination: IPv4Network
+    via: IPv4Address
+    interface: str
+
+
+@attrs.frozen(kw_only=True)
+class NodePlan:
+    """Everything that is configured in one node's namespace."""
+
+    name: str
+    address: IPv4Address
+    loopback: IPv4Address | None
+    interfaces: tuple[Interface, ...]
+    routes: tuple[Route, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Flow:
+    """Cross traffic with the address that makes it cross its link and die behind it."""
+
+    traffic: Traffic
+    sink: IPv4Address
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A topology, worked out."""
+
+    topology: Topology
+    prefixes: Mapping[int, IPv4Network]
+    nodes: Mapping[str, NodePlan]
+    flows: tuple[Flow, ...]
+
+    def interface(self, node: str, peer: str) -> Interface:
+        """The interface of `node` that faces `peer`."""
+        return next(i for i in self.nodes[node].interfaces if i.peer == peer)
+
+    def path(self, source: str, destination: str) -> tuple[str, ...]:
+        """The nodes a packet visits, both ends included."""
+        path = [source]
+        goal = self.nodes[destination].address
+        while path[-1] != destination:
+            path.append(_next_hop(self.nodes[path[-1]], goal))
+        return tuple(path)
+
+    def asn_of(self, address: IPv4Address) -> int | None:
+        """The AS whose prefix holds the address, as the AS map says it."""
+        return next((asn for asn, prefix in self.prefixes.items() if address in prefix), None)
+
+
+def make_plan(topology: Topology) -> Plan:
+    """Give every node its interfaces, addresses and routes.
+
+    Raises:
+        TopologyError: if one AS has more links or routers than its prefix has room for.
+    """
+    prefixes = _prefixes(topology)
+    interfaces = _interfaces(topology, prefixes)
+    addresses = _addresses(topology, prefixes, interfaces)
+    flows = tuple(
+        Flow(traffic=traffic, sink=SINK_PREFIX[k + 1]) for k, traffic in enumerate(topology.traffic)
+    )
+    destinations = _destinations(topology, addresses, interfaces)
+    nodes = {}
+    for name, node in topology.nodes.items():
+        nodes[name] = NodePlan(
+            name=name,
+            address=addresses[name],
+            loopback=addresses[name] if node.kind is Kind.ROUTER else None,
+            interfaces=interfaces[name],
+            routes=_routes(topology, name, interfaces[name], destinations),
+        )
+    return Plan(topology=topology, prefixes=prefixes, nodes=nodes, flows=flows)
+
+
+def _prefixes(topology: Topology) -> dict[int, IPv4Network]:
+    subnets = LAB_PREFIX.subnets(new_prefix=16)
+    next(subnets)  # 10.0.0.0/16 looks like a mistake in outputs
+    return {asn: next(subnets) for asn in sorted(topology.systems)}
+
+
+def _owner(topology: Topology, link: Link) -> int:
+    ends = [topology.nodes[link.a], topology.nodes[link.b]]
+    return next((end.asn for end in ends if end.kind is Kind.HOST), ends[0].asn)
+
+
+def _interfaces(
+    topology: Topology, prefixes: Mapping[int, IPv4Network]
+) -> dict[str, tuple[Interface, ...]]:
+    used = dict.fromkeys(prefixes, 0)
+    found: dict[str, list[Interface]] = {name: [] for name in topology.nodes}
+    for number, link in enumerate(topology.links):
+        asn = _owner(topology, link)
+        base = int(prefixes[asn].network_address) + 4 * used[asn]
+        used[asn] += 1
+        if 4 * used[asn] > LOOPBACK_OFFSET:
+            raise TopologyError(f"[as.{asn}]: has more links than its /16 has room for; split it")
+        ends = (link.a, link.b)
+        macs = [f"02:00:00:{number >> 8:02x}:{number & 255:02x}:{side:02x}" for side in (1, 2)]
+        for side, name in enumerate(ends):
+            found[name].append(
+                Interface(
+                    node=name,
+                    name=f"to-{ends[1 - side]}",
+                    address=IPv4Address(base + 1 + side),
+                    mac=macs[side],
+                    peer=ends[1 - side],
+                    peer_address=IPv4Address(base + 2 - side),
+                    peer_mac=macs[1 - side],
+                    capacity_bps=link.capacity_bps(name),
+                    queue_bytes=link.queue_bytes,
+                )
+            )
+    return {name: tuple(interfaces) for name, interfaces in found.items()}
+
+
+def _addresses(
+    topology: Topology,
+    prefixes: Mapping[int, IPv4Network],
+    interfaces: Mapping[str, tuple[Interface, ...]],
+) -> dict[str, IPv4Address]:
+    """What others call a node by: a host's only interface, a router's loopback."""
+    used = dict.fromkeys(prefixes, 0)
+    addresses = {}
+    for name, node in topology.nodes.items():
+        if node.kind is Kind.HOST:
+            addresses[name] = interfaces[name][0].address
+            continue
+        used[node.asn] += 1
+        if used[node.asn] > 254:
+            raise TopologyError(f"[as.{node.asn}]: has more than 254 routers; split it")
+        base = int(prefixes[node.asn].network_address)
+        addresses[name] = IPv4Address(base + LOOPBACK_OFFSET + used[node.asn])
+    return addresses
+
+
+def _destinations(
+    topology: Topology,
+    addresses: Mapping[str, IPv4Address],
+    interfaces: Mapping[str, tuple[Interface, ...]],
+) -> list[tuple[IPv4Address, str]]:
+    """Every address of the lab with the node that owns it: a host route each."""
+    loopbacks = [(addresses[router], router) for router in topology.routers]
+    return loopbacks + [(i.address, name) for name, own in interfaces.items() for i in own]
+
+
+def _routes(
+    topology: Topology,
+    name: str,
+    interfaces: tuple[Interface, ...],
+    destinations: list[tuple[IPv4Address, str]],
+) -> tuple[Route, ...]:
+    if topology.nodes[name].kind is Kind.HOST:
+        (only,) = interfaces
+        everywhere = IPv4Network("0.0.0.0/0")
+        return (Route(destination=everywhere, via=only.peer_address, interface=only.name),)
+    by_peer = {interface.peer: interface for interface in interfaces}
+    connected = {interface.peer_address for interface in interfaces}
+    first_hops = _first_hops(topology, name)
+    return tuple(
+        Route(
+            destination=IPv4Network(address),
+            via=by_peer[first_hops[owner]].peer_address,
+            interface=by_peer[first_hops[owner]].name,
+        )
+        for address, owner in destinations
+        if owner != name and address not in connected
+    )
+
+
+def _first_hops(topology: Topology, source: str) -> dict[str, str]:
+    """Dijkstra: for every other node the neighbour of `source` that leads to it."""
+    costs: dict[str, dict[str, Cost]] = {name: {} for name in topology.nodes}
+    ranked = sorted(topology.links, key=lambda link: sorted(link.ends))
+    for rank, link in enumerate(ranked):
+        costs[link.a][link.b] = costs[link.b][link.a] = (link.metric, 1, 1 << rank)
+    done: dict[str, str] = {}
+    queue: list[tuple[Cost, str, str]] = [((0, 0, 0), source, "")]
+    while queue:
+        cost, node, first = heapq.heappop(queue)
+        if node in done:
+            continue
+        done[node] = first
+        for peer, step in costs[node].items():
+            total = (cost[0] + step[0], cost[1] + step[1], cost[2] + step[2])
+            heapq.heappush(queue, (total, peer, first or peer))
+    return done
+
+
+def _next_hop(node: NodePlan, goal: IPv4Address) -> str:
+    """Longest match as the kernel does it: connected, then host route, then default."""
+    for interface in node.interfaces:
+        if interface.peer_address == goal:
+            return interface.peer
+    best = max(
+        (r for r in node.routes if goal in r.destination), key=lambda r: r.destination.prefixlen
+    )
+    return next(i.peer for i in node.interfaces if i.name == best.interface)

@@ -1,0 +1,205 @@
+"""What a perfect measurement of a path would say. Pure: computed from the plan, never measured.
+
+The train is a fluid: it leaves the source faster than anything, and a link of capacity C with cross
+traffic X passes a train of rate r at r if r + X <= C, else at C * r / (r + X), its fair share of
+first come, first served. Where that lowers the rate by more than 5 %, the train is stretched. The
+choke is the last such link: behind it the gaps are largest and stay, so Pathneck (TECHNIQUES.md 3)
+names it. With cross traffic it need not be the tight link (least available bandwidth).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from ipaddress import IPv4Address
+from typing import Any
+
+import attrs
+
+from emodis.lab.plan import Plan
+from emodis.lab.topology import ETHERNET_BYTES
+
+STRETCH_RATIO = 0.95
+DEFAULT_PACKET_BYTES = 500
+
+
+@attrs.frozen(kw_only=True)
+class HopTruth:
+    """A node that answers to TTL `ttl`, and from which address.
+
+    `asn` is the AS that runs the node; `address_asn` the AS whose prefix the address is from, which
+    is what the AS map says. They differ at some borders.
+    """
+
+    ttl: int
+    node: str
+    address: IPv4Address
+    asn: int
+    address_asn: int
+
+
+@attrs.frozen(kw_only=True)
+class LinkTruth:
+    """The link that leads to hop `ttl`. Rates in Ethernet bits per second, and IP bits beside.
+
+    The two addresses are those of the hops at its ends, as a traceroute shows them (the source's
+    own address for the first link).
+    """
+
+    ttl: int
+    sender: str
+    receiver: str
+    from_address: IPv4Address
+    to_address: IPv4Address
+    capacity_ethernet_bps: int
+    cross_ethernet_bps: int
+    train_ethernet_bps: float
+    stretched: bool
+    packet_bytes: int
+
+    @property
+    def avail_ethernet_bps(self) -> int:
+        return self.capacity_ethernet_bps - self.cross_ethernet_bps
+
+    @property
+    def capacity_ip_bps(self) -> float:
+        return ip_bps(self.capacity_ethernet_bps, self.packet_bytes)
+
+    @property
+    def avail_ip_bps(self) -> float:
+        return ip_bps(self.avail_ethernet_bps, self.packet_bytes)
+
+    @property
+    def train_ip_bps(self) -> float:
+        """The rate at which the train leaves this link."""
+        return ip_bps(self.train_ethernet_bps, self.packet_bytes)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ttl": self.ttl,
+            "from_node": self.sender,
+            "to_node": self.receiver,
+            "from_address": str(self.from_address),
+            "to_address": str(self.to_address),
+            "capacity_ethernet_bps": self.capacity_ethernet_bps,
+            "capacity_ip_bps": round(self.capacity_ip_bps),
+            "cross_ethernet_bps": self.cross_ethernet_bps,
+            "avail_ethernet_bps": self.avail_ethernet_bps,
+            "avail_ip_bps": round(self.avail_ip_bps),
+            "train_ethernet_bps": round(self.train_ethernet_bps),
+            "train_ip_bps": round(self.train_ip_bps),
+            "train_stretched": self.stretched,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Truth:
+    """One direction of one path. `links[k]` leads to `hops[k]`; the last hop is the destination."""
+
+    source: str
+    destination: str
+    packet_bytes: int
+    hops: tuple[HopTruth, ...]
+    links: tuple[LinkTruth, ...]
+
+    @property
+    def narrow(self) -> LinkTruth:
+        """The link of least capacity, the first of equals."""
+        return min(self.links, key=lambda link: link.capacity_ethernet_bps)
+
+    @property
+    def tight(self) -> LinkTruth:
+        """The link of least available bandwidth, the first of equals."""
+        return min(self.links, key=lambda link: link.avail_ethernet_bps)
+
+    @property
+    def choke(self) -> LinkTruth:
+        """The last link that stretches a train: Pathneck's bottleneck."""
+        return max((link for link in self.links if link.stretched), key=lambda link: link.ttl)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines: names with units, addresses as text, links named by their TTL."""
+        return {
+            "source": self.source,
+            "destination": self.destination,
+            "packet_bytes": self.packet_bytes,
+            "hops": [{**attrs.asdict(hop), "address": str(hop.address)} for hop in self.hops],
+            "links": [link.as_json() for link in self.links],
+            "capacity_ethernet_bps": self.narrow.capacity_ethernet_bps,
+            "capacity_ip_bps": round(self.narrow.capacity_ip_bps),
+            "avail_ethernet_bps": self.tight.avail_ethernet_bps,
+            "avail_ip_bps": round(self.tight.avail_ip_bps),
+            "narrow_link": self.narrow.as_json(),
+            "tight_link": self.tight.as_json(),
+            "choke_link": self.choke.as_json(),
+        }
+
+
+def ip_bps(ethernet_bps: float, packet_bytes: int) -> float:
+    """IP bits per second of packets of that size inside so many Ethernet bits per second."""
+    return ethernet_bps * packet_bytes / (packet_bytes + ETHERNET_BYTES)
+
+
+def fluid_bps(entering_bps: float, capacity_bps: float, cross_bps: float) -> float:
+    """The rate at which a fluid train leaves a link that it shares with cross traffic."""
+    if entering_bps + cross_bps <= capacity_bps:
+        return entering_bps
+    if math.isinf(entering_bps):
+        return capacity_bps
+    return capacity_bps * entering_bps / (entering_bps + cross_bps)
+
+
+def path_truth(
+    plan: Plan, source: str, destination: str, *, packet_bytes: int = DEFAULT_PACKET_BYTES
+) -> Truth:
+    """Work out the truth about packets of `packet_bytes` from one node to another.
+
+    Raises:
+        ValueError: if source and destination are the same node.
+    """
+    if source == destination:
+        raise ValueError(f"{source} and {destination} are the same node; a path joins two")
+    path = plan.path(source, destination)
+    hops, links, train_bps = [], [], math.inf
+    before = plan.nodes[source].address
+    for ttl, (sender, receiver) in enumerate(itertools.pairwise(path), 1):
+        hop = _hop(plan, ttl, sender, receiver, last=receiver == destination)
+        egress = plan.interface(sender, receiver)
+        cross_bps = plan.topology.cross_bps(sender, receiver)
+        left_bps = fluid_bps(train_bps, egress.capacity_bps, cross_bps)
+        links.append(
+            LinkTruth(
+                ttl=ttl,
+                sender=sender,
+                receiver=receiver,
+                from_address=before,
+                to_address=hop.address,
+                capacity_ethernet_bps=egress.capacity_bps,
+                cross_ethernet_bps=cross_bps,
+                train_ethernet_bps=left_bps,
+                stretched=left_bps < STRETCH_RATIO * train_bps,
+                packet_bytes=packet_bytes,
+            )
+        )
+        hops.append(hop)
+        before, train_bps = hop.address, left_bps
+    return Truth(
+        source=source,
+        destination=destination,
+        packet_bytes=packet_bytes,
+        hops=tuple(hops),
+        links=tuple(links),
+    )
+
+
+def _hop(plan: Plan, ttl: int, sender: str, receiver: str, *, last: bool) -> HopTruth:
+    """A router answers from the interface the probe came in by, the destination as itself."""
+    ingress = plan.interface(receiver, sender).address
+    address = plan.nodes[receiver].address if last else ingress
+    return HopTruth(
+        ttl=ttl,
+        node=receiver,
+        address=address,
+        asn=plan.topology.nodes[receiver].asn,
+        address_asn=plan.asn_of(address) or plan.topology.nodes[receiver].asn,
+    )
