@@ -1,0 +1,131 @@
+"""Whether a request may run at all: what can be said before any name is resolved. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+
+from emodis.master.config import Limits
+from emodis.scheduling.model import Policy
+from emodis.techniques.base import BadParameters, Spend, Technique
+from emodis.wire.v1.client_pb2 import (
+    DIRECTION_DOWNSTREAM,
+    DIRECTION_UNSPECIFIED,
+    DISCIPLINE_RAN,
+    POLICY_LOCK,
+    POLICY_RING,
+    POLICY_UNSPECIFIED,
+    POLICY_WAVE,
+    Refused,
+    Request,
+)
+from emodis.wire.v1.client_pb2 import Policy as WirePolicy
+from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_BUDGET, Body
+
+IDEMPOTENCY_BYTES = 16
+_POLICIES = {POLICY_RING: Policy.RING, POLICY_LOCK: Policy.LOCK}
+
+
+@attrs.frozen(kw_only=True)
+class Admitted:
+    """A request that makes sense. The family is settled: this version speaks IPv4."""
+
+    technique: Technique
+    call: Body
+    worst: Spend
+    policy: Policy
+    family: int = 4
+
+
+def bad(text: str, hint: str = "") -> Refused:
+    """The request itself is wrong."""
+    return Refused(code=CODE_BAD_REQUEST, text=text, hint=hint)
+
+
+def admit(
+    request: Request, *, find: Callable[[str], Technique | None], limits: Limits
+) -> Admitted | Refused:
+    """Check everything that needs nobody's help; `find` knows the techniques by name."""
+    return _unsupported(request) or _malformed(request, limits) or _call(request, find)
+
+
+def policy_of(wanted: WirePolicy.ValueType) -> Policy:
+    """The scheduler's word for it."""
+    return _POLICIES[wanted]
+
+
+def too_many(runs: int, limits: Limits) -> Refused | None:
+    """The cap on agents times destinations."""
+    if runs <= limits.runs_per_request:
+        return None
+    return Refused(
+        code=CODE_BUDGET,
+        text=f"{runs} runs, and the master allows {limits.runs_per_request} in one request",
+        hint="name fewer destinations or fewer agents, or use ANY",
+    )
+
+
+def _unsupported(request: Request) -> Refused | None:
+    if request.direction not in {DIRECTION_UNSPECIFIED, DIRECTION_DOWNSTREAM}:
+        return bad(
+            "the master only measures downstream",
+            "upstream runs on the client's own host: `emodis-client measure`",
+        )
+    if request.family == 6:
+        return bad("IPv6 is not in this version", "leave the family open, or ask for 4")
+    if request.family not in {0, 4}:
+        return bad(f"there is no address family {request.family}", "use 4, or leave it open")
+    if request.schedule.discipline == DISCIPLINE_RAN:
+        return bad("the schedule RAN is not in this version", "use `--schedule syn`")
+    if request.schedule.policy == POLICY_WAVE:
+        return bad("the policy WAVE is not in this version", "use `--policy ring` or `lock`")
+    if request.schedule.policy not in {POLICY_UNSPECIFIED, *_POLICIES}:
+        return bad(f"there is no policy {request.schedule.policy}", "use ring or lock")
+    period = request.period
+    if period.period_s != 0 or period.rounds > 1 or period.until_unix_ns != 0:
+        return bad("periodic requests are not in this version", "ask once, without a period")
+    return None
+
+
+def _malformed(request: Request, limits: Limits) -> Refused | None:
+    if request.idempotency and len(request.idempotency) != IDEMPOTENCY_BYTES:
+        return bad(f"the idempotency key must have {IDEMPOTENCY_BYTES} bytes")
+    if not (math.isfinite(request.timeout_s) and request.timeout_s >= 0):
+        return bad(f"a timeout of {request.timeout_s:g} s makes no sense", "0 means none")
+    ratio = request.agents.auto.coverage_ratio
+    if not 0 <= ratio <= 1:
+        return bad(f"coverage_ratio {ratio:g} is not between 0 and 1", "0 means the default")
+    if len(request.destinations) > limits.destinations_per_request:
+        return bad(
+            f"{len(request.destinations)} destinations, and the master allows "
+            f"{limits.destinations_per_request} in one request",
+            "split the request",
+        )
+    return None
+
+
+def _call(request: Request, find: Callable[[str], Technique | None]) -> Admitted | Refused:
+    technique = find(request.call.technique)
+    if technique is None:
+        return bad(
+            f"unknown technique {request.call.technique[:80]!r}",
+            "`emodis-client request --help` lists the techniques",
+        )
+    if request.call.schema != technique.SCHEMA:
+        return bad(
+            f"{technique.NAME} parameters of schema {request.call.schema}, "
+            f"this master knows {technique.SCHEMA}",
+            "use a client and a master of the same version",
+        )
+    try:
+        worst = technique.worst_case(request.call)
+    except BadParameters as error:
+        return bad(str(error))
+    return Admitted(
+        technique=technique,
+        call=request.call,
+        worst=worst,
+        policy=policy_of(request.schedule.policy or technique.POLICY),
+    )

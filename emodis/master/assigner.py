@@ -1,0 +1,77 @@
+"""Carries the scheduler's decisions out: assignments to agents, ends to results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from emodis.master.keys import to_wire
+from emodis.master.measurement import Measurement
+from emodis.master.membership import Membership
+from emodis.master.results import Results
+from emodis.scheduling.model import Abort, End, RoundEnded, Start
+from emodis.wire.v1.agent_pb2 import Assignment, ClientStop, RunCancel, ToAgent
+from emodis.wire.v1.client_pb2 import RUN_STATE_ASSIGNED
+
+NONCE_BYTES = 16
+
+
+@attrs.define(eq=False, kw_only=True)
+class Assigner:
+    """The `Orders` of the clock driver."""
+
+    members: Membership
+    live: dict[str, Measurement]
+    random_bytes: Callable[[int], bytes]
+    results: Results = attrs.field(init=False)
+
+    def start(self, decision: Start) -> None:
+        run = decision.run
+        measurement = self.live.get(run.measurement)
+        member = self.members.get(run.agent)
+        if measurement is None or member is None:
+            return
+        measurement.started[run.agent, run.destination] = run
+        worst = measurement.technique.worst_case(measurement.call)
+        member.port.send(
+            ToAgent(
+                assignment=Assignment(
+                    run=to_wire(run),
+                    parent_id=measurement.parent_id,
+                    call=measurement.call,
+                    target=measurement.targets[run.destination],
+                    exclusive=measurement.technique.EXCLUSIVE,
+                    start_by_clock_ns=decision.start_by_ns,
+                    stop_by_clock_ns=decision.stop_by_ns,
+                    budget_s=worst.duration_s,
+                    nonce=self.random_bytes(NONCE_BYTES),
+                )
+            )
+        )
+        measurement.progress(run, RUN_STATE_ASSIGNED)
+
+    def abort(self, decision: Abort) -> None:
+        measurement = self.live.get(decision.run.measurement)
+        member = self.members.get(decision.run.agent)
+        if member is None or (measurement is not None and measurement.verdict is not None):
+            # ClientStop has told it already.
+            return
+        member.port.send(ToAgent(run_cancel=RunCancel(run=to_wire(decision.run))))
+
+    def end(self, decision: End) -> None:
+        self.results.ended_by_us(decision)
+
+    def round_ended(self, decision: RoundEnded) -> None:
+        measurement = self.live.get(decision.measurement)
+        if measurement is not None:
+            measurement.rounds_over = True
+            self.results.settled(measurement)
+
+    def stop_clients_work(self, measurement: Measurement) -> None:
+        """The paper's client-stop, to every agent that holds an open run of this measurement."""
+        holders = sorted({agent for agent, _ in measurement.started.keys() & measurement.open})
+        for agent in holders:
+            member = self.members.get(agent)
+            if member is not None:
+                member.port.send(ToAgent(client_stop=ClientStop(measurement_ids=[measurement.id])))

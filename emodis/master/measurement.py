@@ -1,0 +1,195 @@
+"""A measurement while it lives: which pairs are open, what they cost, who is listening."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterable
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from emodis.master.client_session import ClientPort
+from emodis.master.keys import Pair, to_wire
+from emodis.scheduling.model import RunKey
+from emodis.techniques.base import Technique
+from emodis.wire.v1.client_pb2 import (
+    EndCount,
+    Ended,
+    Progress,
+    Request,
+    Result,
+    RunState,
+    Selected,
+    ToClient,
+)
+from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body, Code, Cost, End, Outcome, Target
+
+
+class Stage(enum.Enum):
+    """Where it is; the values are what GetStatus says."""
+
+    SELECTING = "selecting"
+    MEASURING = "measuring"
+    ENDED = "ended"
+
+
+@attrs.define(eq=False)
+class Watcher:
+    """One client that gets what this measurement yields. While it catches up from the store,
+    live results are held back: `missed` says that there is more to read."""
+
+    port: ClientPort
+    with_observations: bool = False
+    cursor: int = 0
+    catching_up: bool = False
+    missed: bool = False
+    # What must not come before the results that are being read.
+    held: list[ToClient] = attrs.field(factory=list, init=False)
+
+    def tell(self, message: ToClient) -> None:
+        """Hand over a message that is no result, in its place."""
+        if self.catching_up:
+            self.held.append(message)
+        else:
+            self.port.send(message)
+
+    def caught_up(self) -> None:
+        """All that is in the store has been sent: live from now on."""
+        self.catching_up = False
+        held, self.held = self.held, []
+        for message in held:
+            self.port.send(message)
+
+    def result(self, result: Result) -> None:
+        """Hand a result over, once."""
+        if self.catching_up:
+            self.missed = True
+        elif result.cursor > self.cursor:
+            self.cursor = result.cursor
+            self.port.send(ToClient(result=self.fitting(result)))
+
+    def fitting(self, result: Result) -> Result:
+        """Without the observations, unless they were asked for."""
+        if self.with_observations or not result.outcome.observations:
+            return result
+        slim = Result()
+        slim.CopyFrom(result)
+        slim.outcome.ClearField("observations")
+        return slim
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """Why a measurement is being ended before its time."""
+
+    text: str
+    reason: str
+    end: End.ValueType
+    code: Code.ValueType = CODE_UNSPECIFIED
+    discard: bool = False
+
+
+@attrs.define(eq=False, kw_only=True)
+class Measurement:
+    """One admitted request, or one child of a plan (then with `parent`)."""
+
+    id: str
+    client_id: str
+    call: Body
+    technique: Technique
+    targets: tuple[Target, ...]
+    request: Request
+    admitted_unix_ns: int
+    parent: Measurement | None = None
+    # Whose leaving ends it; None for children, and for detached ones.
+    owner: ClientPort | None = None
+    stage: Stage = Stage.SELECTING
+    selected: Selected | None = None
+    watchers: list[Watcher] = attrs.field(factory=list)
+    runs_total: int = 0
+    open: set[Pair] = attrs.field(factory=set)
+    # The newest attempt that was assigned.
+    started: dict[Pair, RunKey] = attrs.field(factory=dict)
+    # Children keep what came, for their plan.
+    outcomes: dict[Pair, Outcome] = attrs.field(factory=dict)
+    received: set[RunKey] = attrs.field(factory=set)
+    counts: Counter[End.ValueType] = attrs.field(factory=Counter)
+    cost: Cost = attrs.field(factory=Cost)
+    # Results on their way to the disk.
+    saving: int = 0
+    unsaved: int = 0
+    rounds_over: bool = False
+    verdict: Verdict | None = None
+    task: Deferred[None] | None = None
+    timer: IDelayedCall | None = None
+    # Fire when its end is written down and told.
+    farewells: list[Deferred[None]] = attrs.field(factory=list)
+
+    @property
+    def parent_id(self) -> str:
+        return self.parent.id if self.parent is not None else ""
+
+    def begin(self, pairs: Iterable[Pair]) -> None:
+        """The scheduler has it from now on."""
+        self.stage = Stage.MEASURING
+        self.open = set(pairs)
+        self.runs_total = len(self.open)
+
+    def settle(self, pair: Pair, outcome: Outcome) -> bool:
+        """A pair has ended; False when it had before."""
+        if pair not in self.open:
+            return False
+        self.open.discard(pair)
+        self.counts[outcome.ending.end] += 1
+        if self.parent is not None:
+            self.outcomes[pair] = outcome
+        return True
+
+    def charge(self, cost: Cost) -> None:
+        """Add what a run sent and received, whenever it came."""
+        self.cost.sent_packets += cost.sent_packets
+        self.cost.recv_packets += cost.recv_packets
+        self.cost.sent_bytes += cost.sent_bytes
+        self.cost.recv_bytes += cost.recv_bytes
+
+    def ended(self) -> Ended:
+        """The last message about it."""
+        text = self.verdict.text if self.verdict else ""
+        if self.unsaved:
+            text = f"{text}{'; ' if text else ''}{self.unsaved} results could not be stored"
+        return Ended(
+            measurement_id=self.id,
+            counts=[EndCount(end=end, runs=runs) for end, runs in sorted(self.counts.items())],
+            cost=self.cost,
+            code=self.verdict.code if self.verdict else CODE_UNSPECIFIED,
+            text=text,
+        )
+
+    def tell(self, message: ToClient) -> None:
+        """To everybody who listens."""
+        for watcher in self.watchers:
+            watcher.tell(message)
+
+    def progress(
+        self, run: RunKey, state: RunState.ValueType, *, done: int = 0, total: int = 0
+    ) -> None:
+        """How a run gets on; a child's is shown as its parent's discovery."""
+        audience = self.parent if self.parent is not None else self
+        message = ToClient(
+            progress=Progress(
+                run=to_wire(run),
+                state=state,
+                done=done,
+                total=total,
+                discovery=self.parent is not None,
+            )
+        )
+        for watcher in audience.watchers:
+            if not watcher.port.congested:
+                watcher.port.send(message)
+
+    def drop_watcher(self, port: ClientPort) -> None:
+        """This client listens no longer."""
+        self.watchers = [watcher for watcher in self.watchers if watcher.port is not port]

@@ -1,0 +1,220 @@
+"""What a client may ask beside measuring: agents, status, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from emodis.master.client_session import ClientPort
+from emodis.master.clock_driver import ClockDriver
+from emodis.master.clocks import NS, Clocks
+from emodis.master.greeting import SOFTWARE
+from emodis.master.ledger import Ledger
+from emodis.master.measurement import Measurement, Stage, Watcher
+from emodis.master.membership import Member, Membership
+from emodis.master.owners import Owners
+from emodis.master.store.records import MeasurementRecord
+from emodis.techniques.base import Technique
+from emodis.wire.v1.client_pb2 import (
+    AgentEntry,
+    AgentList,
+    Ended,
+    GetResults,
+    GetStatus,
+    ListAgents,
+    MeasurementStatus,
+    Refused,
+    ResultsBegin,
+    Status,
+    ToClient,
+)
+from emodis.wire.v1.common_pb2 import CODE_UNKNOWN_ID, ROLE_MANAGER, Role
+
+AGENTS_PER_PAGE = 200
+# Results are read in pages; with observations a single one can have 768 KiB.
+RESULTS_PER_PAGE = 100
+HEAVY_RESULTS_PER_PAGE = 4
+
+
+@attrs.define(eq=False, kw_only=True)
+class Queries:
+    """Answers from what is present and from what is stored."""
+
+    clocks: Clocks
+    ledger: Ledger
+    members: Membership
+    live: dict[str, Measurement]
+    owners: Owners
+    driver: ClockDriver
+    find: Callable[[str], Technique | None]
+    clients_online: Callable[[], int]
+    loop_lag_s: Callable[[], float]
+    started_ns: int
+
+    def list_agents(self, wanted: ListAgents, role: Role.ValueType) -> AgentList:
+        """A page of the directory, by id; what a requester may not know is left out."""
+        fitting = sorted(
+            (member for member in self.members if _fits(member, wanted)),
+            key=lambda member: member.id,
+        )
+        rest = [member for member in fitting if member.id > wanted.cursor]
+        page = rest[:AGENTS_PER_PAGE]
+        return AgentList(
+            call_id=wanted.call_id,
+            agents=[self._entry(member, role) for member in page],
+            next_cursor=page[-1].id if len(rest) > len(page) else "",
+        )
+
+    async def status(self, wanted: GetStatus) -> ToClient:
+        """Of the master and everything that goes on, or of one measurement."""
+        status = Status(
+            call_id=wanted.call_id,
+            software=SOFTWARE,
+            uptime_s=(self.clocks.monotonic_ns() - self.started_ns) / NS,
+            agents_online=len(self.members),
+            clients_online=self.clients_online(),
+            store_queue=self.ledger.queue_rows,
+            loop_lag_s=self.loop_lag_s(),
+        )
+        if not wanted.measurement_id:
+            status.measurements.extend(
+                _live_status(measurement)
+                for measurement in self.live.values()
+                if measurement.parent is None
+            )
+            return ToClient(status=status)
+        record = await self.ledger.measurement(wanted.measurement_id)
+        if record is None:
+            return ToClient(refused=unknown(wanted.call_id, wanted.measurement_id))
+        measurement = self.live.get(record.id)
+        status.measurements.append(
+            _live_status(measurement) if measurement is not None else _stored_status(record)
+        )
+        return ToClient(status=status)
+
+    async def results(self, port: ClientPort, wanted: GetResults) -> None:
+        """ResultsBegin, the results, Ended."""
+        record = await self.ledger.measurement(wanted.measurement_id)
+        if record is None:
+            port.send(ToClient(refused=unknown(wanted.call_id, wanted.measurement_id)))
+            return
+        port.send(
+            ToClient(
+                results_begin=ResultsBegin(
+                    call_id=wanted.call_id,
+                    measurement_id=record.id,
+                    call=record.call,
+                    targets=record.targets,
+                    agents=record.selected.agents if record.selected is not None else (),
+                    admitted_unix_ns=record.admitted_unix_ns,
+                )
+            )
+        )
+        watcher = Watcher(port, with_observations=wanted.with_observations, cursor=wanted.after)
+        await self.stream(record, watcher, follow=wanted.follow)
+
+    async def stream(self, record: MeasurementRecord, watcher: Watcher, *, follow: bool) -> None:
+        """All results from the watcher's cursor on; then live ones, if wanted; then Ended."""
+        measurement = self.live.get(record.id)
+        watcher.catching_up = True
+        if measurement is not None and follow:
+            measurement.watchers.append(watcher)
+        await self._catch_up(record, watcher)
+        if measurement is None or not follow:
+            watcher.held.append(ToClient(ended=await self._last_word(record.id)))
+        watcher.caught_up()
+
+    async def _last_word(self, measurement_id: str) -> Ended:
+        """How it ended, read after its results; or how far it has come."""
+        measurement = self.live.get(measurement_id)
+        if measurement is not None and measurement.stage is not Stage.ENDED:
+            return _so_far(measurement)
+        record = await self.ledger.measurement(measurement_id)
+        if record is not None and record.ended is not None:
+            return record.ended
+        return Ended(measurement_id=measurement_id, text="its end is not known")
+
+    async def _catch_up(self, record: MeasurementRecord, watcher: Watcher) -> None:
+        technique = self.find(record.call.technique)
+        limit = HEAVY_RESULTS_PER_PAGE if watcher.with_observations else RESULTS_PER_PAGE
+        while True:
+            watcher.missed = False
+            page = await self.ledger.results(
+                record.id,
+                after=watcher.cursor,
+                limit=limit,
+                with_observations=watcher.with_observations,
+            )
+            for result in page:
+                target = record.targets[result.run.destination]
+                self.owners.fill(result, technique, target)
+                watcher.cursor = result.cursor
+                watcher.port.send(ToClient(result=result))
+            await watcher.port.drained()
+            if len(page) < limit and not watcher.missed:
+                return
+
+    def _entry(self, member: Member, role: Role.ValueType) -> AgentEntry:
+        entry = AgentEntry(
+            id=member.id,
+            place=member.hello.place,
+            asn=member.asn,
+            as_name=member.as_name,
+            techniques=sorted({c.technique for c in member.hello.capabilities}),
+            tags=member.hello.tags,
+        )
+        if role == ROLE_MANAGER:
+            entry.addresses.extend(member.hello.addresses)
+            entry.online = True
+            entry.load = self.driver.load(member.id)
+            entry.last_seen_unix_ns = self.clocks.unix_ns()
+        return entry
+
+
+def unknown(call_id: int, measurement_id: str) -> Refused:
+    """No such measurement."""
+    return Refused(
+        call_id=call_id,
+        code=CODE_UNKNOWN_ID,
+        text=f"there is no measurement {measurement_id[:80]!r}, or several ids begin so",
+        hint="`emodis-client status` lists what goes on; a request prints its id",
+    )
+
+
+def _fits(member: Member, wanted: ListAgents) -> bool:
+    techniques = {capability.technique for capability in member.hello.capabilities}
+    return (not wanted.technique or wanted.technique in techniques) and set(wanted.tags) <= set(
+        member.hello.tags
+    )
+
+
+def _live_status(measurement: Measurement) -> MeasurementStatus:
+    return MeasurementStatus(
+        measurement_id=measurement.id,
+        technique=measurement.technique.NAME,
+        state=measurement.stage.value,
+        runs_total=measurement.runs_total,
+        runs_ended=measurement.runs_total - len(measurement.open),
+        admitted_unix_ns=measurement.admitted_unix_ns,
+        targets=measurement.targets,
+    )
+
+
+def _stored_status(record: MeasurementRecord) -> MeasurementStatus:
+    return MeasurementStatus(
+        measurement_id=record.id,
+        technique=record.call.technique,
+        state=Stage.ENDED.value,
+        runs_total=record.selected.runs_total if record.selected is not None else 0,
+        runs_ended=sum(count.runs for count in record.ended.counts) if record.ended else 0,
+        admitted_unix_ns=record.admitted_unix_ns,
+        targets=record.targets,
+    )
+
+
+def _so_far(measurement: Measurement) -> Ended:
+    """The end of an answer about a measurement that goes on."""
+    ended = measurement.ended()
+    ended.text = f"it has not ended: {len(measurement.open)} runs are open"
+    return ended

@@ -1,0 +1,149 @@
+"""Who measures: agents by name, ALL, ANY, and who would be eligible for AUTO. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from emodis.master.keys import Pair
+from emodis.master.membership import Member
+from emodis.scheduling.model import AgentId
+from emodis.techniques.base import Technique
+from emodis.wire.v1.client_pb2 import Choice, Refused
+from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_NO_AGENT
+
+LIST_HINT = "`emodis-client agents` lists the agents that are here and what they can do"
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """The agents in the order in which they stand in the ring, and why each."""
+
+    members: tuple[Member, ...]
+    why: tuple[str, ...]
+    # None: every agent measures every destination.
+    pairs: frozenset[Pair] | None = None
+
+    def choices(self) -> list[Choice]:
+        """For a person."""
+        return [
+            Choice(agent_id=member.id, place=member.hello.place, asn=member.asn, why=why)
+            for member, why in zip(self.members, self.why, strict=True)
+        ]
+
+
+def no_agent(text: str, hint: str = LIST_HINT) -> Refused:
+    """Nobody can do it."""
+    return Refused(code=CODE_NO_AGENT, text=text, hint=hint)
+
+
+def can_do(member: Member, technique: Technique, family: int) -> bool:
+    """Whether this agent has the technique, at our schema, for this family, with what it needs."""
+    capability = member.capability(technique.NAME, technique.SCHEMA, family)
+    return capability is not None and (capability.raw or not technique.NEEDS_RAW)
+
+
+def eligible(
+    members: Iterable[Member], technique: Technique, family: int
+) -> tuple[Member, ...] | Refused:
+    """Everybody who can do it; a refusal when that is nobody."""
+    present = tuple(members)
+    if not present:
+        return no_agent("no agent is connected", "start one with `emodis-agent run`")
+    able = tuple(member for member in present if can_do(member, technique, family))
+    if not able:
+        return no_agent(
+            f"none of the {len(present)} connected agents offers {technique.NAME} over IPv{family}"
+        )
+    return able
+
+
+def enough(chosen: Sequence[Member], min_agents: int) -> Refused | None:
+    """The requester's own lower bound."""
+    if len(chosen) >= max(1, min_agents):
+        return None
+    return no_agent(
+        f"{len(chosen)} matching agent{'' if len(chosen) == 1 else 's'}, "
+        f"the request wants at least {min_agents}"
+    )
+
+
+def by_names(
+    names: Sequence[str], members: Iterable[Member], technique: Technique, family: int
+) -> Chosen | Refused:
+    """Ids, unique prefixes of ids, or addresses; each agent once, in the order asked."""
+    present = {member.id: member for member in members}
+    found: dict[AgentId, str] = {}
+    for name in names:
+        member = _named(name, present)
+        if isinstance(member, Refused):
+            return member
+        if not can_do(member, technique, family):
+            return no_agent(f"agent {member.id} does not offer {technique.NAME} over IPv{family}")
+        found.setdefault(member.id, name)
+    if not found:
+        return Refused(
+            code=CODE_BAD_REQUEST,
+            text="the list of agents is empty",
+            hint="name agents, or use ALL, ANY or AUTO",
+        )
+    return Chosen(
+        members=tuple(present[agent] for agent in found), why=("named in the request",) * len(found)
+    )
+
+
+def _named(name: str, present: dict[AgentId, Member]) -> Member | Refused:
+    exact = present.get(AgentId(name))
+    if exact is not None:
+        return exact
+    if not name:
+        return Refused(code=CODE_BAD_REQUEST, text="an agent's name is empty", hint=LIST_HINT)
+    fitting = [member for agent, member in present.items() if agent.startswith(name)] or [
+        member for member in present.values() if name in member.addresses
+    ]
+    if not fitting:
+        return no_agent(f"no agent {name[:80]!r} is connected")
+    if len(fitting) > 1:
+        some = ", ".join(sorted(member.id for member in fitting)[:5])
+        return Refused(
+            code=CODE_BAD_REQUEST,
+            text=f"{name!r} means more than one agent: {some}",
+            hint="write more of the id",
+        )
+    return fitting[0]
+
+
+def everybody(able: Sequence[Member]) -> Chosen:
+    """ALL."""
+    return Chosen(members=tuple(able), why=("all were asked for",) * len(able))
+
+
+def least_loaded(
+    able: Sequence[Member],
+    destinations: int,
+    *,
+    load: Callable[[AgentId], int],
+    random: Callable[[], float],
+) -> Chosen:
+    """ANY: one agent per destination, the least loaded then, ties at random."""
+    burden = {member.id: load(member.id) for member in able}
+    given: dict[AgentId, int] = {}
+    pairs: set[Pair] = set()
+    for destination in range(destinations):
+        # A key drawn anew for each destination: no agent wins all ties.
+        agent = min(burden, key=lambda agent: (burden[agent], random()))
+        burden[agent] += 1
+        given[agent] = given.get(agent, 0) + 1
+        pairs.add((agent, destination))
+    chosen = tuple(member for member in able if member.id in given)
+    return Chosen(
+        members=chosen,
+        why=tuple(
+            f"least loaded; takes {given[member.id]} of {destinations} destinations"
+            if destinations > 1
+            else "least loaded"
+            for member in chosen
+        ),
+        pairs=frozenset(pairs),
+    )

@@ -1,0 +1,104 @@
+"""Destinations are resolved once, here, and never again: agents get addresses (DESIGN.md 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as NoAnswer
+from twisted.internet.interfaces import IReactorTime
+
+from emodis.topology import special
+from emodis.wire.v1.client_pb2 import Refused
+from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_POLICY, Target
+
+Address = IPv4Address | IPv6Address
+# Texts of IPv4 addresses, best first; an OSError when the name has none.
+Resolve = Callable[[str], Deferred[list[str]]]
+
+# The system's resolver takes longer to give up than a person waits.
+RESOLVE_TIMEOUT_S = 10.0
+NAME_LENGTH = 253
+
+
+async def resolve_targets(
+    destinations: Sequence[str], own: str, *, resolve: Resolve, clock: IReactorTime
+) -> tuple[Target, ...] | Refused:
+    """Every destination as an address that may be probed; none given means `own`.
+
+    Two names of one address are one target: a run of it could never be told from the other's.
+    """
+    names = list(destinations) or [own]
+    answers = await gatherResults([_address(name, resolve, clock) for name in names])
+    targets: dict[Address, Target] = {}
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, Refused):
+            return answer
+        address = special.canonical(answer)
+        objection = _objection(name, address)
+        if objection is not None:
+            return objection
+        targets.setdefault(address, Target(address=address.packed, name=name))
+    return tuple(targets.values())
+
+
+def _objection(name: str, address: Address) -> Refused | None:
+    if address.version != 4:
+        return Refused(
+            code=CODE_BAD_REQUEST,
+            text=f"{name} is an IPv6 address, which this version cannot measure",
+            hint="give an IPv4 address, or a name that has one",
+        )
+    why = special.refusal(address)
+    if why is None:
+        return None
+    return Refused(
+        code=CODE_POLICY,
+        text=f"{_shown(name, address)} may not be probed: {why}",
+        hint="this version only probes private, loopback and lab addresses",
+    )
+
+
+def _shown(name: str, address: Address) -> str:
+    return name if name == str(address) else f"{name} ({address})"
+
+
+def _address(name: str, resolve: Resolve, clock: IReactorTime) -> Deferred[Address | Refused]:
+    """One destination; unresolvable is a value."""
+    done: Deferred[Address | Refused] = Deferred()
+    literal = _literal(name)
+    if literal is not None:
+        done.callback(literal)
+    elif not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
+        done.callback(_unresolvable(name, "that is not a host name"))
+    else:
+        return Deferred.fromCoroutine(_look_up(name, resolve, clock))
+    return done
+
+
+async def _look_up(name: str, resolve: Resolve, clock: IReactorTime) -> Address | Refused:
+    try:
+        found = await resolve(name).addTimeout(RESOLVE_TIMEOUT_S, clock)
+    except NoAnswer:
+        return _unresolvable(name, f"no answer within {RESOLVE_TIMEOUT_S:g} s")
+    except (OSError, UnicodeError) as error:
+        return _unresolvable(name, getattr(error, "strerror", None) or str(error))
+    if not found:
+        return _unresolvable(name, "it has no IPv4 address")
+    return ip_address(found[0])
+
+
+def _literal(name: str) -> Address | None:
+    try:
+        return ip_address(name.strip())
+    except ValueError:
+        return None
+
+
+def _unresolvable(name: str, why: str) -> Refused:
+    return Refused(
+        code=CODE_BAD_REQUEST,
+        text=f"cannot resolve {name[:80]!r}: {why}",
+        hint="check the spelling, or give the address",
+    )
