@@ -77,7 +77,7 @@ class ProbeRecord(_message.Message):
     reply_ttl: _builtins.int
     """TTL of the answer as it arrived."""
     quoted_ttl: _builtins.int
-    """TTL of our probe as the answer quotes it."""
+    """TTL of our probe as the answer quotes it; absent in an echo reply."""
     queued_ns: _builtins.int
     """When it entered the sending interface's queue, before any shaper there."""
     def __init__(
@@ -92,21 +92,25 @@ class ProbeRecord(_message.Message):
         icmp_type: _builtins.int = ...,
         icmp_code: _builtins.int = ...,
         reply_ttl: _builtins.int = ...,
-        quoted_ttl: _builtins.int = ...,
+        quoted_ttl: _builtins.int | None = ...,
         queued_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "queued_ns", b"queued_ns", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__queued_ns: _TypeAlias = _typing.Literal["queued_ns"]  # noqa: Y015
     _WhichOneofArgType__queued_ns: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns"]  # noqa: Y015
+    _WhichOneofReturnType__quoted_ttl: _TypeAlias = _typing.Literal["quoted_ttl"]  # noqa: Y015
+    _WhichOneofArgType__quoted_ttl: _TypeAlias = _typing.Literal["_quoted_ttl", b"_quoted_ttl"]  # noqa: Y015
     _WhichOneofReturnType__received_ns: _TypeAlias = _typing.Literal["received_ns"]  # noqa: Y015
     _WhichOneofArgType__received_ns: _TypeAlias = _typing.Literal["_received_ns", b"_received_ns"]  # noqa: Y015
     _WhichOneofReturnType__sent_ns: _TypeAlias = _typing.Literal["sent_ns"]  # noqa: Y015
     _WhichOneofArgType__sent_ns: _TypeAlias = _typing.Literal["_sent_ns", b"_sent_ns"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queued_ns) -> _WhichOneofReturnType__queued_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_ttl) -> _WhichOneofReturnType__quoted_ttl | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__received_ns) -> _WhichOneofReturnType__received_ns | None: ...
     @_typing.overload
@@ -256,6 +260,7 @@ class PingResult(_message.Message):
     rtt_p95_ns: _builtins.int
     rtt_max_ns: _builtins.int
     rtt_stddev_ns: _builtins.int
+    """Sample standard deviation; absent below two answers."""
     ipdv_ns: _builtins.int
     """Mean of |RTT(i) - RTT(i-1)| over consecutive answered pairs; absent below two answers."""
     reply_ttl: _builtins.int
@@ -369,16 +374,20 @@ class TracerouteObservations(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRAINS_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    target: _builtins.bytes
+    """The destination's address, 4 or 16 bytes."""
     @_builtins.property
     def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]: ...
     def __init__(
         self,
         *,
         trains: _abc.Iterable[Global___TrainRecord] | None = ...,
+        target: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -549,7 +558,10 @@ class PathneckTrain(_message.Message):
     load_packets: _builtins.int
     load_size_bytes: _builtins.int
     discarded: _builtins.str
-    """Empty: used. Else why not: "sender", "route", "incomplete"."""
+    """Empty: used. Else why not: "sender" (held up on the measuring host), "route" (took another
+    way), "incomplete" (ended early), "load" (another load than the trains that count),
+    "control" (its load was not muted, to prove that muted packets pass).
+    """
     @_builtins.property
     def train(self) -> Global___TrainRecord: ...
     def __init__(
@@ -709,7 +721,9 @@ class PathneckBottleneck(_message.Message):
     confidence: _builtins.float
     """0..1."""
     access: _builtins.bool
-    """The first link, slower than the measuring host's own interface."""
+    """The first link, slower than the measuring host puts packets out. Whether links behind it are
+    faster or as slow cannot be seen: trains leave it at its own rate.
+    """
     def __init__(
         self,
         *,
@@ -750,7 +764,7 @@ class PathneckResult(_message.Message):
     LONGEST_INTERVAL_NS_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
     hop0_gap_ns: _builtins.int
-    """The sender's own train length, normalised like the gaps; hop 0."""
+    """The train as it entered the sender's own queue, normalised like the gaps; hop 0."""
     resolution_ratio: _builtins.float
     """Smallest relative drop of the rate that would have been seen, 0..1."""
     noise_ns: _builtins.int
@@ -759,10 +773,10 @@ class PathneckResult(_message.Message):
     trains_discarded_sender: _builtins.int
     trains_discarded_route: _builtins.int
     last_link: _builtins.str
-    """"measured", "unmeasured", "cooperative"."""
+    """"measured", or "unmeasured": the destination did not answer head and tail."""
     train_bytes: _builtins.int
     send_gap_error_ns: _builtins.int
-    """Median error of the trains' departure against back to back on the wire; absent without kernel stamps."""
+    """Median over the trains of the time the first link waited for the sender; absent without kernel stamps."""
     limiting_ttl: _builtins.int
     longest_interval_ns: _builtins.int
     remark: _builtins.str

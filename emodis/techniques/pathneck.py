@@ -1,0 +1,138 @@
+"""Pathneck: which link of the path is the bottleneck (SIGCOMM 2004; TECHNIQUES.md section 3).
+
+A train is a head of small packets with TTL 1, 2, ..., a load, and a tail with TTL ..., 2, 1, sent
+in one go. Router h answers the h-th packet of the head and, when the load has passed, that of the
+tail: the time between its two answers is the train's length as it arrived there. A link with less
+available bandwidth than the train's rate stretches it, and it stays stretched.
+
+Trains are trimmed to the path, and the load has a wrong checksum, so that the destination spends
+its few answers on the head and the tail only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import attrs
+
+from emodis.packets.model import Address
+from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques import records
+from emodis.techniques.base import Context, Conversation, Measured, Spend
+from emodis.techniques.parameters import choice, flag, real, whole
+from emodis.techniques.pathneck_doubts import failure, quality
+from emodis.techniques.pathneck_pacing import FLOOR_BPS, MOST_LOAD_BYTES, MOST_LOAD_PACKETS
+from emodis.techniques.pathneck_result import build
+from emodis.techniques.pathneck_talk import converse
+from emodis.techniques.pathneck_trace import TRACE_LIMIT_S
+from emodis.techniques.skeleton import DONE, Skeleton, grade
+from emodis.wire.v1.client_pb2 import Policy
+from emodis.wire.v1.common_pb2 import Body
+from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckParameters, PathneckResult
+
+_SPARE_S = 5.0
+_USUAL_HOPS = 10
+
+
+@attrs.frozen(kw_only=True)
+class Parameters:
+    """Everything that a requester may choose."""
+
+    trains: int = whole(10, 3, 50, unit="", text="trains to measure with; fewer where all agree")
+    interval_s: float = real(0.25, 0.1, 60.0, unit="s", text="least time between two trains")
+    max_interval_s: float = real(
+        2.0, 0.1, 60.0, unit="s", text="most time between them, beyond a train's own length"
+    )
+    load_packets: int = whole(60, 10, 1000, unit="packets", text="load packets in a train")
+    load_size_bytes: int = whole(500, 100, 1500, unit="bytes", text="IP size of a load packet")
+    adaptive: bool = flag(True, text="let the load grow where noise asks for it")
+    measurement_size_bytes: int = whole(
+        60, 60, 200, unit="bytes", text="IP size of a measurement packet"
+    )
+    max_ttl: int = whole(30, 1, 50, unit="hops", text="how far to look")
+    drain_s: float = real(2.0, 0.5, 5.0, unit="s", text="longest wait behind a train's own length")
+    mute: str = choice(
+        "badsum", "badsum", "none", text="how the destination is kept from answering the load"
+    )
+
+    @property
+    def largest_train_bytes(self) -> int:
+        """IP bytes of the largest train that may be sent."""
+        packets, size = self.load_packets, self.load_size_bytes
+        if self.adaptive:
+            packets, size = max(packets, MOST_LOAD_PACKETS), max(size, MOST_LOAD_BYTES)
+        return packets * size + 2 * self.max_ttl * self.measurement_size_bytes
+
+
+class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
+    """A look at the path, then trains until the answer stands."""
+
+    NAME: ClassVar[str] = "pathneck"
+    EXCLUSIVE: ClassVar[bool] = True
+    POLICY: ClassVar[Policy.ValueType] = Policy.POLICY_RING
+    SUMMARY: ClassVar[str] = "where the bottleneck of the path is (packet trains)"
+    PARAMETERS = Parameters
+    CALL = PathneckParameters
+    OBSERVATIONS = PathneckObservations
+    RESULT = PathneckResult
+
+    def usual(self, chosen: Parameters) -> Spend:
+        """A willing path of ten hops, not much slower than 10 Mbit/s."""
+        hops = min(_USUAL_HOPS, chosen.max_ttl)
+        train_bytes = (
+            chosen.load_packets * chosen.load_size_bytes + 2 * hops * chosen.measurement_size_bytes
+        )
+        return Spend(
+            duration_s=1.0 + chosen.trains * (chosen.interval_s + 0.1),
+            sent_bytes=chosen.trains * train_bytes + hops * chosen.measurement_size_bytes,
+        )
+
+    def worst(self, chosen: Parameters) -> Spend:
+        """The longest look, the largest trains at the slowest rate, the longest pauses."""
+        train_s = 8 * chosen.largest_train_bytes / FLOOR_BPS
+        interval_s = max(chosen.interval_s, chosen.max_interval_s)
+        return Spend(
+            duration_s=TRACE_LIMIT_S
+            + chosen.trains * (interval_s + train_s)
+            + chosen.drain_s
+            + _SPARE_S,
+            sent_bytes=chosen.max_ttl * chosen.measurement_size_bytes
+            + chosen.trains * chosen.largest_train_bytes,
+        )
+
+    def talk(self, chosen: Parameters, context: Context) -> Conversation:
+        """Measure, then estimate."""
+        budget = self.worst(chosen)
+        observations = yield from converse(
+            chosen,
+            context.address,
+            within_s=budget.duration_s - _SPARE_S,
+            within_bytes=budget.sent_bytes,
+        )
+        return self.evaluate(chosen, observations)
+
+    def evaluate(self, chosen: Parameters, observations: PathneckObservations) -> Measured:
+        """Estimate, and say for each train whether it counted."""
+        readings = gaps.read(observations)
+        for train, word in zip(observations.trains, readings.discarded, strict=True):
+            train.discarded = word
+        result = build(observations, readings)
+        if result is None:
+            return Measured(
+                ending=failure(observations, readings),
+                result=None,
+                observations=observations,
+                quality=grade((), ("nothing could be estimated",)),
+            )
+        return Measured(
+            ending=DONE,
+            result=result,
+            observations=observations,
+            quality=quality(observations, readings, result, wanted=chosen.trains),
+        )
+
+    def addresses(self, body: Body) -> Sequence[Address]:
+        """Every hop that answered, in path order."""
+        found = dict.fromkeys(hop.address for hop in self.result(body).hops if hop.address)
+        return tuple(a for a in map(records.to_address, found) if a is not None)

@@ -1,0 +1,161 @@
+"""Why a Pathneck run failed, and how far one that did not may be trusted. Sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emodis.packets.model import ReplyKind
+from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques import records
+from emodis.techniques.pathneck_gaps import Readings
+from emodis.techniques.segmentation import Threshold
+from emodis.techniques.skeleton import failed, grade
+from emodis.techniques.stats import median, scaled_mad
+from emodis.techniques.traceroute import arrived
+from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
+from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckResult, ProbeRecord
+
+_FEW_TRAINS = 5
+_COARSE_RATIO = 0.4
+_DOUBTFUL = 0.6
+_WEAK = 0.3
+
+
+def failure(observations: PathneckObservations, readings: Readings) -> Ending:
+    """Why there is no result; the nearest cause first."""
+    probes = _all_probes(observations)
+    if not any(probe.HasField("sent_ns") for probe in probes):
+        return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+    refused = next((probe for probe in probes if _is_refusal(probe, observations.target)), None)
+    if refused is not None and not readings.kept:
+        return failed(
+            f"unreachable({refused.icmp_code})",
+            f"{records.to_address(refused.address)} says that the destination cannot be reached.",
+            Blame.BLAME_NETWORK,
+        )
+    if not any(probe.HasField("received_ns") for probe in probes):
+        return failed(
+            "icmp_silent",
+            "No router answered: Pathneck needs their answers; they or ours are filtered close by.",
+            Blame.BLAME_NETWORK,
+        )
+    if was_cut_short(observations):
+        return failed(
+            "cut_short", "The run was stopped before enough trains were sent.", Blame.BLAME_US
+        )
+    if readings.discarded.count(gaps.SENDER) > len(readings.kept):
+        return failed(
+            "self_congested",
+            "The measuring host could not send its trains in one go; try when it is less busy.",
+            Blame.BLAME_AGENT,
+        )
+    if readings.unstable:
+        return failed(
+            "route_unstable",
+            "Most trains took different routes, so their gaps do not compare.",
+            Blame.BLAME_NETWORK,
+        )
+    return failed(
+        "too_few_gaps",
+        f"Only {len(readings.ttls)} places on the path could be measured, three are needed: the "
+        "destination is too close, or too few routers answer.",
+        Blame.BLAME_NETWORK,
+    )
+
+
+def quality(
+    observations: PathneckObservations, readings: Readings, result: PathneckResult, *, wanted: int
+) -> Quality:
+    """The quality word and every reason to doubt the result."""
+    fair = [
+        *_about_trains(readings, result, wanted),
+        *_about_hops(readings, result),
+        *_about_times(readings, result),
+    ]
+    poor: list[str] = []
+    if was_cut_short(observations):
+        poor.append(f"stopped after {result.trains_sent} trains")
+    if result.bottleneck.ttl and result.bottleneck.confidence < _WEAK:
+        poor.append(f"confidence in the bottleneck is only {result.bottleneck.confidence:.0%}")
+    elif result.bottleneck.ttl and result.bottleneck.confidence < _DOUBTFUL:
+        fair.append(f"confidence in the bottleneck is {result.bottleneck.confidence:.0%}")
+    if result.remark.startswith("train_truncated"):
+        poor.append("a queue on the path is shorter than the train: links behind it are not seen")
+    if result.remark == "filtered_badsum":
+        filtered = "something on the path drops packets with a wrong checksum"
+        if readings.kept and gaps.is_muted(readings.kept[0]):
+            poor.append(f"{filtered}: links behind it are not seen; repeat with -o mute=none")
+        else:
+            fair.append(f"{filtered}: measured with mute=none instead")
+    return grade(fair, poor)
+
+
+def was_cut_short(observations: PathneckObservations) -> bool:
+    """True if the deadline, an abort or the byte cap ended the run."""
+    groups = [*observations.trace, *(train.train for train in observations.trains)]
+    return any(group.cut_short for group in groups)
+
+
+def _about_trains(readings: Readings, result: PathneckResult, wanted: int) -> list[str]:
+    reasons = []
+    if result.trains_used < min(wanted, _FEW_TRAINS):
+        reasons.append(f"only {result.trains_used} trains could be used")
+    if result.trains_discarded_sender:
+        reasons.append(
+            f"{result.trains_discarded_sender} trains were held up on the measuring host"
+        )
+    if result.trains_discarded_route:
+        reasons.append(f"{result.trains_discarded_route} trains took another route")
+    if result.resolution_ratio > _COARSE_RATIO:
+        reasons.append(f"drops of the rate below {result.resolution_ratio:.0%} are lost in noise")
+    if readings.flaps > len(readings.kept):
+        reasons.append("packets of one train took different routes")
+    return reasons
+
+
+def _about_hops(readings: Readings, result: PathneckResult) -> list[str]:
+    reasons = []
+    bottleneck = result.bottleneck
+    if bottleneck.ttl > bottleneck.from_ttl + 1:
+        reasons.append(
+            f"hops between {bottleneck.from_ttl} and {bottleneck.ttl} could not be measured: the "
+            "bottleneck is one of the links between them"
+        )
+    if result.limiting_ttl and result.limiting_ttl not in readings.ttls:
+        reasons.append(f"hop {result.limiting_ttl} answers too rarely to be measured")
+    if result.last_link == "unmeasured":
+        reasons.append("the destination does not answer: its last link is not measured")
+    if 0 not in readings.ttls:
+        reasons.append("the first link was not compared with what the host sends")
+    return reasons
+
+
+def _about_times(readings: Readings, result: PathneckResult) -> list[str]:
+    reasons = []
+    if not all(train.train.kernel_rx for train in readings.kept):
+        reasons.append("times of arrival are the process's, not the kernel's")
+    level_ns = max((hop.level_ns for hop in result.hops), default=0)
+    if _round_trip_scatter_ns(readings) > Threshold(noise_ns=result.noise_ns).step_ns(level_ns):
+        reasons.append("round trips vary widely: other traffic on the way there or back")
+    return reasons
+
+
+def _round_trip_scatter_ns(readings: Readings) -> float:
+    """Median over the hops of the scatter of the heads' RTT, which no load has delayed."""
+    scatters = []
+    for ttl in range(1, readings.hops + 1):
+        rtts = [records.rtt_ns(gaps.head(train, ttl)) for train in readings.kept]
+        answered = [rtt for rtt in rtts if rtt is not None]
+        if len(answered) > 1:
+            scatters.append(scaled_mad(answered))
+    return median(scatters) if scatters else 0.0
+
+
+def _all_probes(observations: PathneckObservations) -> Sequence[ProbeRecord]:
+    groups = [*observations.trace, *(train.train for train in observations.trains)]
+    return [probe for group in groups for probe in group.probes]
+
+
+def _is_refusal(probe: ProbeRecord, target: bytes) -> bool:
+    kind = records.reply_kind(probe)
+    return kind is ReplyKind.UNREACHABLE and not arrived(probe, target)

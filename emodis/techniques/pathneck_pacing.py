@@ -1,0 +1,144 @@
+"""How fast Pathneck's trains may follow each other, and how large they should be.
+
+Trains never queue behind each other, and routers that answer rarely get time to: the pause
+doubles when a hop that used to answer goes quiet (TECHNIQUES.md section 0, "adaptive").
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import attrs
+
+from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques import records
+from emodis.techniques.segmentation import STEP_MIN_NS
+from emodis.techniques.stats import NS_PER_MS, NS_PER_S, median, scaled_mad
+from emodis.wire.v1.techniques_pb2 import PathneckTrain
+
+# No path is assumed to be slower than this (TECHNIQUES.md section 0).
+FLOOR_BPS = 500_000
+# The adaptive load grows no further.
+MOST_LOAD_PACKETS = 200
+MOST_LOAD_BYTES = 1400
+# The drop of the rate that should be visible, and how far above the scatter of one train's gap.
+WISHED_DROP = 0.30
+_SIGMAS = 4.0
+_MARGIN_NS = 200 * NS_PER_MS
+
+
+@attrs.define(kw_only=True)
+class Pacing:
+    """Pauses and patience, learned from the trains so far."""
+
+    floor_ns: int
+    # How far the pause may grow beyond the train's own length.
+    ceiling_ns: int
+    drain_ns: int
+    rtt_ns: int
+    slowest_bps: float | None = None
+    limiting_ttl: int = 0
+    longest_ns: int = 0
+    _patience_ns: int = 0
+
+    def interval_ns(self, train_bytes: int) -> int:
+        """From the first packet of one train to that of the next."""
+        length_ns = self._length_ns(train_bytes)
+        base_ns = max(self.floor_ns, 2 * self.rtt_ns + 3 * length_ns // 2)
+        return max(base_ns, min(self._patience_ns, self.ceiling_ns + length_ns))
+
+    def wait_ns(self, train_bytes: int) -> int:
+        """How long to wait for answers that should come, after the last packet has left."""
+        length_ns = self._length_ns(train_bytes)
+        return min(2 * self.rtt_ns + 3 * length_ns + _MARGIN_NS, self.drain_ns + length_ns)
+
+    def learn(self, train: PathneckTrain) -> None:
+        """Take round trips and the slowest rate from a train."""
+        for ttl in range(1, train.hops + 1):
+            self.rtt_ns = max(self.rtt_ns, records.rtt_ns(gaps.head(train, ttl)) or 0)
+            gap_ns = gaps.gap_ns(train, ttl)
+            if gap_ns is not None:
+                rate_bps = 8 * gaps.spanned_bytes(train, ttl) * NS_PER_S / gap_ns
+                self.slowest_bps = min(self.slowest_bps or rate_bps, rate_bps)
+
+    @property
+    def exhausted(self) -> bool:
+        """True if the pause may not grow any more."""
+        return self._patience_ns >= self.ceiling_ns
+
+    def slow_down(self, ttl: int, train_bytes: int) -> bool:
+        """Double the pause for the sake of a hop; False if it is as long as it may be."""
+        if self.exhausted:
+            return False
+        self._patience_ns = min(2 * self.interval_ns(train_bytes), self.ceiling_ns)
+        self.limiting_ttl = ttl
+        return True
+
+    def relax(self) -> None:
+        """Back to the usual pause: the silence had another cause."""
+        self._patience_ns = 0
+        self.limiting_ttl = 0
+
+    def _length_ns(self, train_bytes: int) -> int:
+        return round(8 * train_bytes * NS_PER_S / (self.slowest_bps or FLOOR_BPS))
+
+
+@attrs.define
+class Watch:
+    """Which hops should answer, and which of them have fallen silent."""
+
+    expected: set[int]
+    given_up: set[int] = attrs.field(factory=set)
+    _lately: dict[int, deque[bool]] = attrs.field(factory=dict)
+
+    def starving(self, train: PathneckTrain) -> int | None:
+        """The first hop without a whole answer in this train and one of the two before it."""
+        found = None
+        for ttl in range(1, train.hops + 1):
+            answers = [gaps.head(train, ttl), gaps.tail(train, ttl)]
+            heard = sum(answer.HasField("received_ns") for answer in answers)
+            if heard and ttl not in self.given_up:
+                self.expected.add(ttl)
+            if ttl in self.expected and self._is_starving(ttl, complete=heard == 2):
+                found = found or ttl
+        return found
+
+    def give_up(self, ttl: int) -> None:
+        """Do not wait for this hop any more."""
+        self.expected.discard(ttl)
+        self.given_up.add(ttl)
+
+    def _is_starving(self, ttl: int, *, complete: bool) -> bool:
+        lately = self._lately.setdefault(ttl, deque(maxlen=3))
+        before = not all(list(lately)[-2:])
+        lately.append(complete)
+        return not complete and before
+
+
+def grown_load(
+    trains: Sequence[PathneckTrain], packets: int, size_bytes: int
+) -> tuple[int, int] | None:
+    """A load whose growth at a WISHED_DROP stands out of the noise; None if this one does.
+
+    First larger packets, then more of them.
+    """
+    rows = [gaps.normalised(train)[1:] for train in trains]
+    levels: list[float] = []
+    scatters: list[float] = []
+    for column in zip(*rows, strict=True):
+        valid = [gap for gap in column if gap is not None]
+        if len(valid) > 1:
+            levels.append(median(valid))
+            scatters.append(scaled_mad(valid))
+    if not levels:
+        return None
+    step_ns = median(levels) * (1 / (1 - WISHED_DROP) - 1)
+    needed_ns = max(_SIGMAS * median(scatters), STEP_MIN_NS)
+    if step_ns >= needed_ns:
+        return None
+    wished_bytes = packets * size_bytes * needed_ns / step_ns
+    size = max(size_bytes, MOST_LOAD_BYTES)
+    count = max(packets, min(MOST_LOAD_PACKETS, math.ceil(wished_bytes / size)))
+    return None if (count, size) == (packets, size_bytes) else (count, size)

@@ -1,0 +1,284 @@
+"""Pathneck's conversation: a look at the path, then trains paced by what comes back.
+
+Pure: it learns what time it is from the stamps on its own packets only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Protocol
+
+import attrs
+
+from emodis.packets.model import Address, Kind, Probe, Train, TrainOutcome
+from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques import records
+from emodis.techniques.pathneck_estimator import LEAST_VALID, settled
+from emodis.techniques.pathneck_pacing import Pacing, Watch, grown_load
+from emodis.techniques.pathneck_result import controls, first_lost_tail, mute_is_filtered
+from emodis.techniques.pathneck_trace import Horizon, horizon, look
+from emodis.techniques.stats import NS_PER_S
+from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain
+
+LEAST_TRAINS = 5
+_LOAD_TTL = 255
+# The load may grow after so many trains, and so many times.
+_GROW_AFTER = 2
+_MOST_GROWTHS = 2
+# A tail lost in so many trains running, whatever the pause, is a queue shorter than the train.
+_LOST_TAILS = 3
+_LEAST_LOAD_PACKETS = 10
+
+
+class Chosen(Protocol):
+    """What the conversation needs of Pathneck's parameters."""
+
+    @property
+    def trains(self) -> int: ...
+    @property
+    def interval_s(self) -> float: ...
+    @property
+    def max_interval_s(self) -> float: ...
+    @property
+    def load_packets(self) -> int: ...
+    @property
+    def load_size_bytes(self) -> int: ...
+    @property
+    def adaptive(self) -> bool: ...
+    @property
+    def measurement_size_bytes(self) -> int: ...
+    @property
+    def max_ttl(self) -> int: ...
+    @property
+    def drain_s(self) -> float: ...
+    @property
+    def mute(self) -> str: ...
+
+
+def converse(
+    chosen: Chosen, address: Address, *, within_s: float, within_bytes: int
+) -> Generator[Train, TrainOutcome, PathneckObservations]:
+    """Measure one destination.
+
+    Args:
+        within_s, within_bytes: no train is sent that might not fit.
+    """
+    observations = PathneckObservations(
+        target=address.packed, measurement_size_bytes=chosen.measurement_size_bytes
+    )
+    yield from look(chosen, observations)
+    found = horizon(observations.trace, observations.target)
+    if found is None or any(train.cut_short for train in observations.trace):
+        return observations
+    course = _Course(
+        chosen=chosen,
+        observations=observations,
+        horizon=found,
+        within_ns=round(within_s * NS_PER_S),
+        within_bytes=within_bytes,
+        muted=chosen.mute == "badsum",
+    )
+    yield from course.run()
+    observations.limiting_ttl = course.pacing.limiting_ttl
+    observations.longest_interval_ns = course.pacing.longest_ns
+    return observations
+
+
+@attrs.define(kw_only=True)
+class _Course:
+    """One run behind the look: what has been sent, and what to send next."""
+
+    chosen: Chosen
+    observations: PathneckObservations
+    horizon: Horizon
+    within_ns: int
+    within_bytes: int
+    muted: bool
+    load_packets: int = attrs.field(init=False)
+    load_size_bytes: int = attrs.field(init=False)
+    pacing: Pacing = attrs.field(init=False)
+    watch: Watch = attrs.field(init=False)
+    over: bool = False
+    # Trains of the present load that count, and how often the host spoilt one.
+    good: list[PathneckTrain] = attrs.field(factory=list)
+    held_up: int = 0
+    lost_tails: int = 0
+    growths: int = 0
+    # The load has been made smaller; it has been halved.
+    shrunk: bool = False
+    halved: bool = False
+    sent_bytes: int = 0
+    # What the last train might still have had to wait for.
+    _tail_wait_ns: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.load_packets = self.chosen.load_packets
+        self.load_size_bytes = self.chosen.load_size_bytes
+        self.pacing = Pacing(
+            floor_ns=round(self.chosen.interval_s * NS_PER_S),
+            ceiling_ns=round(self.chosen.max_interval_s * NS_PER_S),
+            drain_ns=round(self.chosen.drain_s * NS_PER_S),
+            rtt_ns=self.horizon.rtt_ns,
+        )
+        self.watch = Watch(set(self.horizon.answering))
+        self.sent_bytes = sum(
+            probe.size_bytes for train in self.observations.trace for probe in train.probes
+        )
+
+    def run(self) -> Generator[Train, TrainOutcome, None]:
+        """A set of trains; another one unmuted if the muted load turns out to be filtered."""
+        yield from self._set()
+        if not self.muted or not (yield from self._mute_fails()):
+            return
+        self.muted = False
+        self.good = []
+        yield from self._set()
+
+    def _set(self) -> Generator[Train, TrainOutcome, None]:
+        while not self._is_enough():
+            train = self._next_train(muted=self.muted)
+            if not self._fits(train):
+                return
+            outcome = yield train
+            self._judge(self._record(train, outcome))
+
+    def _mute_fails(self) -> Generator[Train, TrainOutcome, bool]:
+        """Send one train whose load is heard at the destination, last of all, and compare."""
+        train = self._next_train(muted=False)
+        if self.over or len(self.good) < LEAST_VALID or not self._fits(train):
+            return False
+        outcome = yield train
+        record = self._record(train, outcome)
+        record.discarded = gaps.CONTROL
+        self.over = record.train.cut_short
+        if self.over or gaps.held_up(record):
+            return False
+        return mute_is_filtered(gaps.read(self.observations), controls(self.observations))
+
+    def _is_enough(self) -> bool:
+        count = len(self.good)
+        if self.over or count >= self.chosen.trains or self.held_up > self.chosen.trains:
+            return True
+        if count < LEAST_TRAINS:
+            return False
+        readings = gaps.read(self.observations)
+        measured = self.watch.expected <= set(readings.ttls)
+        return measured and settled(readings.gaps_ns, planned=self.chosen.trains)
+
+    def _next_train(self, *, muted: bool) -> Train:
+        hops, size = self.horizon.hops, self.chosen.measurement_size_bytes
+        load = Probe(ttl=_LOAD_TTL, size_bytes=self.load_size_bytes, muted=muted)
+        probes = (
+            *(Probe(ttl=ttl, size_bytes=size) for ttl in range(1, hops + 1)),
+            *(load,) * self.load_packets,
+            *(Probe(ttl=ttl, size_bytes=size) for ttl in range(hops, 0, -1)),
+        )
+        train_bytes = sum(probe.size_bytes for probe in probes)
+        interval_ns = self.pacing.interval_ns(train_bytes) if self.observations.trains else 0
+        expected = self.watch.expected
+        return Train(
+            kind=Kind.UDP,
+            probes=probes,
+            wait_ns=self.pacing.wait_ns(train_bytes),
+            awaited=frozenset(i for i, probe in enumerate(probes) if probe.ttl in expected),
+            not_before_ns=interval_ns,
+            progress=(len(self.good) + 1, self.chosen.trains + 1),
+        )
+
+    def _fits(self, train: Train) -> bool:
+        train_bytes = sum(probe.size_bytes for probe in train.probes)
+        if self.sent_bytes + train_bytes > self.within_bytes:
+            return False
+        return self._next_start_ns(train) + train.wait_ns <= self.within_ns
+
+    def _next_start_ns(self, train: Train) -> int:
+        """When it would leave, counted from the first packet of the run."""
+        sent = [*self.observations.trace, *(t.train for t in self.observations.trains)]
+        last = sent[-1]
+        start_ns = last.t0_unix_ns - sent[0].t0_unix_ns
+        times_ns = [max(probe.sent_ns, probe.received_ns) for probe in last.probes]
+        return start_ns + max(max(times_ns) + self._tail_wait_ns, train.not_before_ns)
+
+    def _record(self, train: Train, outcome: TrainOutcome) -> PathneckTrain:
+        record = self.observations.trains.add()
+        record.train.CopyFrom(records.to_record(train, outcome))
+        record.hops = self.horizon.hops
+        record.load_packets = self.load_packets
+        record.load_size_bytes = self.load_size_bytes
+        awaited = train.awaited or ()
+        answered = all(outcome.echoes[i].reply is not None for i in awaited)
+        self._tail_wait_ns = 0 if answered else train.wait_ns
+        self.sent_bytes += sum(probe.size_bytes for probe in train.probes)
+        self.pacing.longest_ns = max(self.pacing.longest_ns, train.not_before_ns)
+        return record
+
+    def _judge(self, record: PathneckTrain) -> None:
+        """Does it count, and what follows from it?"""
+        if record.train.cut_short:
+            self.over = True
+            return
+        if gaps.held_up(record):
+            self.held_up += 1
+            return
+        self.pacing.learn(record)
+        starving = self.watch.starving(record)
+        lost = first_lost_tail(record)
+        self.lost_tails = self.lost_tails + 1 if lost is not None else 0
+        if self._must_repeat(record, lost if lost is not None else starving, lost is not None):
+            record.discarded = gaps.INCOMPLETE
+            return
+        self.good.append(record)
+        if self.chosen.adaptive and len(self.good) == _GROW_AFTER:
+            self._grow()
+
+    def _must_repeat(self, record: PathneckTrain, silent: int | None, tail_lost: bool) -> bool:
+        """Slow down, or shorten the train; False if neither can help."""
+        if silent is None:
+            return False
+        if self.pacing.slow_down(silent, _bytes_of(record)):
+            return True
+        if not tail_lost:
+            self.watch.give_up(silent)
+            return False
+        if self.lost_tails < _LOST_TAILS:
+            return True
+        if self._shrink():
+            return True
+        for ttl in range(silent, record.hops + 1):
+            self.watch.give_up(ttl)
+        return False
+
+    def _grow(self) -> None:
+        if self.growths >= _MOST_GROWTHS or self.shrunk:
+            return
+        load = grown_load(self.good, self.load_packets, self.load_size_bytes)
+        if load is None or not self._affords(*load):
+            return
+        self.growths += 1
+        self.load_packets, self.load_size_bytes = load
+        self.good = []
+
+    def _affords(self, packets: int, size_bytes: int) -> bool:
+        """True if the fewest such trains that make a set are within the byte budget."""
+        return self.sent_bytes + LEAST_TRAINS * packets * size_bytes <= self.within_bytes
+
+    def _shrink(self) -> bool:
+        """Undo the growth, or else halve the load, once: some queue is shorter than the train."""
+        if self.growths and not self.shrunk:
+            self.load_packets = self.chosen.load_packets
+            self.load_size_bytes = self.chosen.load_size_bytes
+            self.growths = 0
+        elif self.halved or self.load_packets <= _LEAST_LOAD_PACKETS:
+            return False
+        else:
+            self.halved = True
+            self.load_packets = max(_LEAST_LOAD_PACKETS, self.load_packets // 2)
+        self.shrunk = True
+        self.lost_tails = 0
+        self.good = []
+        self.pacing.relax()
+        return True
+
+
+def _bytes_of(record: PathneckTrain) -> int:
+    return sum(probe.size_bytes for probe in record.train.probes)

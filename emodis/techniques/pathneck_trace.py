@@ -1,0 +1,97 @@
+"""Pathneck's look at the path: how long it is, who answers, how far away they are.
+
+It asks a few hops at a time: a burst of probes that all reach the destination would use up the
+handful of answers that it gives, and the first trains would then find it silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Protocol
+
+import attrs
+
+from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
+from emodis.techniques import records
+from emodis.techniques.stats import NS_PER_MS
+from emodis.techniques.traceroute import arrived, destination_ttl
+from emodis.wire.v1.techniques_pb2 import PathneckObservations, ProbeRecord, TrainRecord
+
+_FIRST_CHUNK = 4
+_WAIT_NS = 1_000 * NS_PER_MS
+_SETTLE_NS = 500 * NS_PER_MS
+# Nothing is looked for behind so many silent hops.
+_GAP_LIMIT = 5
+# No more chunks than 4, 4, 8, 16 and 18 hops fit into it.
+TRACE_LIMIT_S = 5.0
+
+
+class Limits(Protocol):
+    """What the look needs of Pathneck's parameters."""
+
+    @property
+    def max_ttl(self) -> int: ...
+    @property
+    def measurement_size_bytes(self) -> int: ...
+
+
+@attrs.frozen(kw_only=True)
+class Horizon:
+    """What is worth measuring: hops 1 to `hops`, of which `answering` have been heard."""
+
+    hops: int
+    answering: frozenset[int]
+    rtt_ns: int
+
+
+def look(
+    limits: Limits, observations: PathneckObservations
+) -> Generator[Train, TrainOutcome, None]:
+    """Trace the path into `observations.trace`, chunk after chunk, until it ends."""
+    for ttls in _chunks(limits.max_ttl):
+        train = Train(
+            kind=Kind.UDP,
+            probes=tuple(Probe(ttl=ttl, size_bytes=limits.measurement_size_bytes) for ttl in ttls),
+            wait_ns=_WAIT_NS,
+            settle_ns=_SETTLE_NS,
+        )
+        outcome = yield train
+        observations.trace.append(records.to_record(train, outcome))
+        if outcome.cut_short or _is_over(observations.trace, observations.target):
+            return
+
+
+def horizon(trace: Sequence[TrainRecord], target: bytes) -> Horizon | None:
+    """What a trace found; None if nobody answered, or a router said there is no way."""
+    probes = [probe for train in trace for probe in train.probes if probe.HasField("received_ns")]
+    if not probes or any(_refused(probe, target) for probe in probes):
+        return None
+    reached = destination_ttl(trace, target)
+    hops = max(probe.ttl for probe in probes) if reached is None else reached
+    heard = [probe for probe in probes if probe.ttl <= hops]
+    return Horizon(
+        hops=hops,
+        answering=frozenset(probe.ttl for probe in heard),
+        rtt_ns=max(max(records.rtt_ns(probe) or 0 for probe in heard), 0),
+    )
+
+
+def _chunks(max_ttl: int) -> Iterator[range]:
+    start, width = 1, _FIRST_CHUNK
+    while start <= max_ttl:
+        yield range(start, min(start + width, max_ttl + 1))
+        start += width
+        width = start - 1
+
+
+def _is_over(trace: Sequence[TrainRecord], target: bytes) -> bool:
+    probes = [probe for train in trace for probe in train.probes]
+    if any(arrived(probe, target) or _refused(probe, target) for probe in probes):
+        return True
+    heard = max((p.ttl for p in probes if p.HasField("received_ns")), default=0)
+    return probes[-1].ttl - heard >= _GAP_LIMIT
+
+
+def _refused(probe: ProbeRecord, target: bytes) -> bool:
+    unreachable = records.reply_kind(probe) is ReplyKind.UNREACHABLE
+    return unreachable and not arrived(probe, target)

@@ -1,0 +1,150 @@
+"""Train outcomes as stored observations, and back: nothing an estimator needs is lost.
+
+A record's times are relative to its own `t0_unix_ns`, the earliest time in it.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from emodis.packets.model import Address, Echo, Probe, Reply, ReplyKind, Train, TrainOutcome
+from emodis.wire.v1.techniques_pb2 import ProbeRecord, TrainRecord
+
+_KINDS_V4 = {
+    0: ReplyKind.ECHO_REPLY,
+    11: ReplyKind.TIME_EXCEEDED,
+    3: ReplyKind.UNREACHABLE,
+}
+_KINDS_V6 = {
+    129: ReplyKind.ECHO_REPLY,
+    3: ReplyKind.TIME_EXCEEDED,
+    1: ReplyKind.UNREACHABLE,
+}
+_PORT_UNREACHABLE = {4: 3, 16: 4}
+
+
+def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
+    """Keep everything about one train.
+
+    Raises:
+        ValueError: if the outcome does not have one echo per probe.
+    """
+    t0_ns = _earliest_ns(outcome)
+    return TrainRecord(
+        t0_unix_ns=t0_ns,
+        probes=[
+            _probe_record(probe, echo, t0_ns)
+            for probe, echo in zip(train.probes, outcome.echoes, strict=True)
+        ],
+        kernel_tx=outcome.kernel_tx,
+        kernel_rx=outcome.kernel_rx,
+        duplicates=outcome.duplicates,
+        unmatched=outcome.unmatched,
+        receive_drops=outcome.receive_drops,
+        cut_short=outcome.cut_short,
+    )
+
+
+def to_outcome(record: TrainRecord) -> TrainOutcome:
+    """The outcome that a record was made of.
+
+    Raises:
+        ValueError: if an address has an impossible length or an ICMP type is none of ours.
+    """
+    return TrainOutcome(
+        echoes=tuple(_echo(probe, record.t0_unix_ns) for probe in record.probes),
+        kernel_tx=record.kernel_tx,
+        kernel_rx=record.kernel_rx,
+        duplicates=record.duplicates,
+        unmatched=record.unmatched,
+        receive_drops=record.receive_drops,
+        cut_short=record.cut_short,
+    )
+
+
+def reply_kind(record: ProbeRecord) -> ReplyKind | None:
+    """What sort of answer it got; None without one, or when the type is none of ours."""
+    if not record.HasField("received_ns"):
+        return None
+    kinds = _KINDS_V4 if len(record.address) == 4 else _KINDS_V6
+    return kinds.get(record.icmp_type)
+
+
+def is_port_unreachable(record: ProbeRecord) -> bool:
+    """True for the answer of a host that the probe reached and that has no such port."""
+    if reply_kind(record) is not ReplyKind.UNREACHABLE:
+        return False
+    return _PORT_UNREACHABLE[len(record.address)] == record.icmp_code
+
+
+def rtt_ns(record: ProbeRecord) -> int | None:
+    """From departure to answer; None without an answer."""
+    if not record.HasField("received_ns") or not record.HasField("sent_ns"):
+        return None
+    return record.received_ns - record.sent_ns
+
+
+def to_address(packed: bytes) -> Address | None:
+    """An address from 4 or 16 bytes; None for anything else."""
+    if len(packed) == 4:
+        return IPv4Address(packed)
+    if len(packed) == 16:
+        return IPv6Address(packed)
+    return None
+
+
+def _earliest_ns(outcome: TrainOutcome) -> int:
+    times_ns = [
+        time_ns
+        for echo in outcome.echoes
+        for time_ns in (
+            echo.sent_ns,
+            echo.queued_ns,
+            echo.reply.received_ns if echo.reply else None,
+        )
+        if time_ns is not None
+    ]
+    return min(times_ns, default=0)
+
+
+def _probe_record(probe: Probe, echo: Echo, t0_ns: int) -> ProbeRecord:
+    record = ProbeRecord(ttl=probe.ttl, size_bytes=probe.size_bytes, muted=probe.muted)
+    if echo.sent_ns is not None:
+        record.sent_ns = echo.sent_ns - t0_ns
+    if echo.queued_ns is not None:
+        record.queued_ns = echo.queued_ns - t0_ns
+    if echo.reply is not None:
+        reply = echo.reply
+        record.received_ns = reply.received_ns - t0_ns
+        record.address = reply.address.packed
+        record.icmp_type = reply.icmp_type
+        record.icmp_code = reply.icmp_code
+        record.reply_ttl = reply.ttl
+        if reply.quoted_ttl is not None:
+            record.quoted_ttl = reply.quoted_ttl
+    return record
+
+
+def _echo(record: ProbeRecord, t0_ns: int) -> Echo:
+    return Echo(
+        sent_ns=record.sent_ns + t0_ns if record.HasField("sent_ns") else None,
+        reply=_reply(record, t0_ns),
+        queued_ns=record.queued_ns + t0_ns if record.HasField("queued_ns") else None,
+    )
+
+
+def _reply(record: ProbeRecord, t0_ns: int) -> Reply | None:
+    if not record.HasField("received_ns"):
+        return None
+    kind = reply_kind(record)
+    if kind is None:
+        raise ValueError(f"ICMP type {record.icmp_type} is no answer to a probe")
+    return Reply(
+        received_ns=record.received_ns + t0_ns,
+        address=ip_address(record.address),
+        kind=kind,
+        icmp_type=record.icmp_type,
+        icmp_code=record.icmp_code,
+        ttl=record.reply_ttl,
+        quoted_ttl=record.quoted_ttl if record.HasField("quoted_ttl") else None,
+    )

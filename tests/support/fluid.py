@@ -1,0 +1,223 @@
+"""A path of links made of arithmetic: trains go in, outcomes come back, time is a number.
+
+Packets are served one after the other by each link (FIFO, one rate), so trains stretch as they do
+in the real thing. Nothing waits; a run of a minute takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+import attrs
+
+from emodis.packets.model import Echo, Kind, Reply, ReplyKind, Train, TrainOutcome
+
+T = TypeVar("T")
+S = 1_000_000_000
+MS = 1_000_000
+TARGET = IPv4Address("10.9.9.9")
+
+
+@attrs.define(kw_only=True)
+class Router:
+    """The node at the end of a link, and how it answers."""
+
+    address: IPv4Address
+    silent: bool = False
+    # Answers a second and burst, as Linux counts them; None = no limit.
+    tokens_per_s: float | None = None
+    burst: int = 6
+    _tokens: float = 6.0
+    _last_ns: int = 0
+    # Answer with another code than "time exceeded" to everything.
+    refuse_code: int | None = None
+    drop_bad_sums: bool = False
+    alias: IPv4Address | None = None
+
+    def may_answer(self, now_ns: int) -> bool:
+        if self.silent:
+            return False
+        if self.tokens_per_s is None:
+            return True
+        passed_s = (now_ns - self._last_ns) / S
+        self._tokens = min(self.burst, self._tokens + passed_s * self.tokens_per_s)
+        self._last_ns = now_ns
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@attrs.define(kw_only=True)
+class Link:
+    """Serves packets at `rate_bps`; `load` of that is taken by others, evenly or in lumps."""
+
+    rate_bps: float
+    load: float = 0.0
+    queue_bytes: int = 10_000_000
+    delay_ns: int = 1 * MS
+
+
+@attrs.define(kw_only=True)
+class Path:
+    """Links and nodes in alternation; the last node is the destination."""
+
+    links: list[Link]
+    nodes: list[Router]
+    noise_ns: float = 0.0
+    # How fast the sender hands packets to its own interface.
+    sender_bps: float = 1_000_000_000.0
+    stall: Callable[[int], int] = lambda _: 0
+    seed: int = 0
+    loss: float = 0.0
+    answers_from: Callable[[int, IPv4Address], IPv4Address] = lambda _, address: address
+    queued_stamps: bool = True
+    now_ns: int = 1_000 * S
+    sent: list[Train] = attrs.field(factory=list)
+    started_ns: list[int] = attrs.field(factory=list)
+    stop_after: int | None = None
+    _chance: random.Random = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._chance = random.Random(self.seed)
+
+    def carry(self, train: Train) -> TrainOutcome:
+        """Send a train, advance the clock to the end of the exchange."""
+        if self.started_ns:
+            self.now_ns = max(self.now_ns, self.started_ns[-1] + train.not_before_ns)
+        self.sent.append(train)
+        self.started_ns.append(self.now_ns)
+        queued_ns = self._queue(train)
+        departed_ns, replies = self._travel(train, queued_ns)
+        echoes = tuple(
+            Echo(sent_ns=out, reply=reply, queued_ns=into if self.queued_stamps else None)
+            for out, into, reply in zip(departed_ns, queued_ns, replies, strict=True)
+        )
+        self._advance(train, echoes)
+        cut = self.stop_after is not None and len(self.sent) >= self.stop_after
+        return TrainOutcome(echoes=echoes, kernel_tx=True, kernel_rx=True, cut_short=cut)
+
+    def _queue(self, train: Train) -> list[int]:
+        at_ns = self.now_ns
+        times = []
+        for i, probe in enumerate(train.probes):
+            at_ns += probe.after_ns + self.stall(i) * (len(self.sent) > 0)
+            times.append(at_ns)
+            at_ns += round(8 * probe.size_bytes * S / self.sender_bps)
+        return times
+
+    def _travel(self, train: Train, queued_ns: list[int]) -> tuple[list[int], list[Reply | None]]:
+        replies: list[Reply | None] = [None] * len(train.probes)
+        departed_ns = list(queued_ns)
+        # (index, arrival at the present node, ttl left)
+        flying = [(i, at, probe.ttl) for i, (at, probe) in enumerate(zip(queued_ns, train.probes))]
+        for hop, (link, node) in enumerate(zip(self.links, self.nodes, strict=True), start=1):
+            free_ns, arrived = 0.0, []
+            for i, at_ns, ttl in flying:
+                size = train.probes[i].size_bytes
+                start_ns = max(at_ns, free_ns)
+                backlog = (start_ns - at_ns) * link.rate_bps / 8 / S
+                if backlog > link.queue_bytes:
+                    continue
+                service_ns = 8 * size * S / link.rate_bps / (1 - link.load)
+                if link.load:
+                    service_ns *= 1 + link.load * self._chance.uniform(-0.5, 0.5)
+                free_ns = start_ns + service_ns
+                if hop == 1:
+                    departed_ns[i] = round(start_ns)
+                arrived.append((i, free_ns + link.delay_ns, ttl - 1))
+            flying = self._answer(train, hop, node, arrived, replies)
+        return departed_ns, replies
+
+    def _answer(
+        self,
+        train: Train,
+        hop: int,
+        node: Router,
+        arrived: list[tuple[int, float, int]],
+        replies: list[Reply | None],
+    ) -> list[tuple[int, float, int]]:
+        passing = []
+        last = hop == len(self.nodes)
+        for i, at_ns, ttl in arrived:
+            probe = train.probes[i]
+            if probe.muted and node.drop_bad_sums:
+                continue
+            if ttl > 0 and not last and node.refuse_code is None:
+                passing.append((i, at_ns, ttl))
+                continue
+            if (last and probe.muted and train.kind is Kind.UDP) or not node.may_answer(int(at_ns)):
+                continue
+            if self._chance.random() < self.loss:
+                continue
+            replies[i] = self._reply(train, hop, node, at_ns, ttl, last)
+        return passing
+
+    def _reply(
+        self, train: Train, hop: int, node: Router, at_ns: float, ttl: int, last: bool
+    ) -> Reply:
+        back_ns = sum(link.delay_ns for link in self.links[:hop])
+        noise_ns = self._chance.expovariate(1 / self.noise_ns) if self.noise_ns else 0.0
+        address = self.answers_from(hop, node.alias or node.address)
+        kind, icmp_type, code = ReplyKind.TIME_EXCEEDED, 11, 0
+        if last and train.kind is Kind.ICMP_ECHO:
+            kind, icmp_type = ReplyKind.ECHO_REPLY, 0
+        elif last:
+            kind, icmp_type, code = ReplyKind.UNREACHABLE, 3, 3
+        elif node.refuse_code is not None:
+            kind, icmp_type, code = ReplyKind.UNREACHABLE, 3, node.refuse_code
+        return Reply(
+            received_ns=round(at_ns + back_ns + noise_ns),
+            address=address,
+            kind=kind,
+            icmp_type=icmp_type,
+            icmp_code=code,
+            ttl=64 - hop,
+            quoted_ttl=None if kind is ReplyKind.ECHO_REPLY else 1,
+        )
+
+    def _advance(self, train: Train, echoes: tuple[Echo, ...]) -> None:
+        awaited = train.awaited
+        if awaited is None:
+            awaited = frozenset(i for i, probe in enumerate(train.probes) if not probe.muted)
+        reached = [
+            train.probes[i].ttl
+            for i, echo in enumerate(echoes)
+            if echo.reply is not None and echo.reply.address == self.nodes[-1].address
+        ]
+        open_probes = [
+            i
+            for i in awaited
+            if echoes[i].reply is None and train.probes[i].ttl <= min(reached, default=256)
+        ]
+        times = [echo.reply.received_ns for echo in echoes if echo.reply is not None]
+        end_ns = max(times, default=self.now_ns)
+        if open_probes:
+            departed = max(echo.sent_ns or 0 for echo in echoes)
+            settled = end_ns + train.settle_ns if train.settle_ns and times else 1 << 62
+            end_ns = max(end_ns, min(departed + train.wait_ns, settled))
+        self.now_ns = end_ns
+
+
+def path(rates_mbps: list[float], **more: object) -> Path:
+    """A path with one link for each rate, routers 10.0.1.1, 10.0.2.1, ... and TARGET."""
+    nodes = [Router(address=IPv4Address(f"10.0.{i}.1")) for i in range(1, len(rates_mbps))]
+    return Path(
+        links=[Link(rate_bps=rate * 1e6) for rate in rates_mbps],
+        nodes=[*nodes, Router(address=TARGET)],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def drive(talk: Generator[Train, TrainOutcome, T], network: Path) -> T:
+    """Run a conversation over a path to its end."""
+    try:
+        train = next(talk)
+        while True:
+            train = talk.send(network.carry(train))
+    except StopIteration as end:
+        result: T = end.value
+        return result
