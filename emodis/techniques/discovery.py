@@ -1,0 +1,198 @@
+"""The plan behind AUTO: look at the routes to the destinations, then pick agents that cover them.
+
+Asks only for routes that are not known yet, of at most fifty agents, one per AS first. Routes that
+could not be measured are no failure: the choice then falls back on diversity and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from emodis.packets.model import Address
+from emodis.techniques import records
+from emodis.techniques.base import Child, Plan
+from emodis.techniques.traceroute import Traceroute
+from emodis.topology.landmarks import Cover, Landmark, Pick, cover
+from emodis.topology.segments import Branch, branch, merged
+from emodis.wire.v1.client_pb2 import Choice, Policy
+from emodis.wire.v1.common_pb2 import Body, Target
+
+MOST_TRACING = 50
+_TRACEROUTE = Traceroute()
+_Pair = tuple[str, int]
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """An eligible agent. `asn` 0 = unknown; `load` in runs assigned and not ended."""
+
+    id: str
+    place: str = ""
+    asn: int = 0
+    load: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Who shall measure, and what that leaves out, for people."""
+
+    choices: tuple[Choice, ...]
+    uncovered: tuple[str, ...]
+    branches_known: int
+    branches_covered: int
+
+
+def light_traceroute() -> Body:
+    """The call that discovery makes: two rounds, four kilobytes at most."""
+    return _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
+
+
+def discovery(
+    candidates: Sequence[Candidate],
+    targets: Sequence[Target],
+    *,
+    known: Mapping[_Pair, Body],
+    max_agents: int = 5,
+    coverage_ratio: float = 0.95,
+    at_least: int = 2,
+) -> Plan[Selection]:
+    """Choose agents for these targets.
+
+    Args:
+        candidates: the eligible agents.
+        targets: what shall be measured; a destination index is an index into it.
+        known: results of traceroutes that are still fresh, by (agent, destination index).
+        max_agents: never more.
+        coverage_ratio: stop when this share of the branches is covered, by agents behind them.
+        at_least: two agents where two are eligible, even if one covers everything.
+    """
+    routes = dict(known)
+    failures = 0
+    for child in _children(candidates, targets, known):
+        outcomes = yield child
+        found = {
+            pair: outcome.result for pair, outcome in outcomes.items() if _is_route(outcome.result)
+        }
+        routes.update(found)
+        failures += len(child.agents) * len(child.destinations) - len(found)
+    branches = _branches(candidates, targets, routes)
+    chosen = cover(
+        [_landmark(candidate, branches) for candidate in candidates],
+        max_agents=max_agents,
+        coverage_ratio=coverage_ratio,
+        at_least=at_least,
+    )
+    return _selection(chosen, targets, failures=failures)
+
+
+def _children(
+    candidates: Sequence[Candidate], targets: Sequence[Target], known: Mapping[_Pair, Body]
+) -> Iterator[Child]:
+    """One child for each set of agents that lack the same destinations."""
+    tracing = _tracing(candidates)
+    wanted: dict[tuple[str, ...], list[int]] = {}
+    for destination in range(len(targets)):
+        missing = tuple(c.id for c in tracing if (c.id, destination) not in known)
+        if missing:
+            wanted.setdefault(missing, []).append(destination)
+    for agents, destinations in wanted.items():
+        yield Child(
+            call=light_traceroute(),
+            agents=agents,
+            destinations=tuple(destinations),
+            policy=Policy.POLICY_LOCK,
+        )
+
+
+def _tracing(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Who looks: the least loaded agent of each AS first, then the next ones, fifty in all."""
+    turn: dict[int, int] = {}
+    ranked = []
+    for candidate in sorted(candidates, key=lambda one: (one.load, one.id)):
+        # Agents of unknown AS are taken for neighbours of nobody.
+        round_of_as = turn.get(candidate.asn, 0) if candidate.asn else 0
+        turn[candidate.asn] = round_of_as + 1
+        ranked.append((round_of_as, candidate.load, candidate.id, candidate))
+    ranked.sort(key=lambda entry: entry[:3])
+    return [entry[3] for entry in ranked[:MOST_TRACING]]
+
+
+def _is_route(body: Body) -> bool:
+    try:
+        return bool(_TRACEROUTE.result(body).hops)
+    except ValueError:
+        return False
+
+
+def _branches(
+    candidates: Sequence[Candidate], targets: Sequence[Target], routes: Mapping[_Pair, Body]
+) -> dict[_Pair, Branch]:
+    """The branch behind which each agent sees each destination, like ones merged."""
+    branches: dict[_Pair, Branch] = {}
+    for destination in range(len(targets)):
+        found: dict[_Pair, Branch] = {}
+        for candidate in sorted(candidates, key=lambda one: one.id):
+            pair = (candidate.id, destination)
+            seen = branch(_responders(routes[pair])) if pair in routes else None
+            if seen is not None:
+                found[pair] = seen
+        branches.update(merged(found))
+    return branches
+
+
+def _responders(body: Body) -> list[Address | None]:
+    try:
+        hops = _TRACEROUTE.result(body).hops
+    except ValueError:
+        return []
+    firsts = (next((a.address for a in hop.answers if a.address), b"") for hop in hops)
+    return [records.to_address(first) for first in firsts]
+
+
+def _landmark(candidate: Candidate, branches: Mapping[_Pair, Branch]) -> Landmark:
+    mine = [(index, found) for (agent, index), found in branches.items() if agent == candidate.id]
+    return Landmark(
+        id=candidate.id,
+        load=candidate.load,
+        asn=candidate.asn,
+        place=candidate.place,
+        branches=tuple(mine),
+    )
+
+
+def _selection(chosen: Cover, targets: Sequence[Target], *, failures: int) -> Selection:
+    uncovered = [_describe(entry, targets) for entry in chosen.uncovered]
+    if failures:
+        uncovered.append(f"{failures} routes could not be measured")
+    return Selection(
+        choices=tuple(
+            Choice(
+                agent_id=pick.landmark.id,
+                place=pick.landmark.place,
+                asn=pick.landmark.asn,
+                why=_why(pick, chosen),
+            )
+            for pick in chosen.picks
+        ),
+        uncovered=tuple(uncovered),
+        branches_known=len(chosen.known),
+        branches_covered=len(chosen.known) - len(chosen.uncovered),
+    )
+
+
+def _why(pick: Pick, chosen: Cover) -> str:
+    if not chosen.known:
+        return "no route is known; chosen for diversity"
+    if not pick.new:
+        return "covers nothing new; a second view for comparison"
+    return f"covers {len(pick.new)} of {len(chosen.known)} branches"
+
+
+def _describe(entry: object, targets: Sequence[Target]) -> str:
+    assert isinstance(entry, tuple)
+    index, seen = entry
+    target = targets[index]
+    name = target.name or str(records.to_address(target.address))
+    return f"to {name}: {seen}"
