@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import sqlite3
+from typing import Any
+
+from sqlalchemy import event
+
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import Body, End, Target
 from tests.unit.master.store.rig import Rig, measurement, outcome, run_key
@@ -72,3 +77,35 @@ def test_a_target_may_have_either_family(rig: Rig) -> None:
     rig.wait(rig.store.save_measurement(record))
     rig.save(run_key(0), outcome())
     assert len(towards(rig, technique="pathneck", address=V6)) == 1
+
+
+def test_no_statement_reads_a_whole_table_that_grows(rig: Rig) -> None:
+    said: list[tuple[str, Any]] = []
+
+    def note(
+        connection: object, cursor: object, statement: str, parameters: Any, *_: object
+    ) -> None:
+        del connection, cursor
+        if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            said.append((statement, parameters))
+
+    for engine in (rig.store._database.read, rig.store._database.write):
+        event.listen(engine, "before_cursor_execute", note)
+    rig.wait(rig.store.save_measurement(measurement()))
+    rig.save(run_key(0), outcome(End.END_LOST))
+    rig.save(run_key(0, attempt=1), outcome())
+    rig.wait(rig.store.results("m1", after=0, limit=9, with_observations=True))
+    towards(rig)
+    rig.wait(rig.store.measurement("m"))
+    rig.wait(rig.store.by_idempotency("client", b"m1"))
+    rig.wait(rig.store.discard_payloads("m1"))
+    rig.wait(rig.store.close_orphans(9))
+    connection = sqlite3.connect(rig.path)
+    for statement, parameters in said:
+        one = parameters[0] if isinstance(parameters, list) else parameters
+        plan = connection.execute("explain query plan " + statement, one).fetchall()
+        scans = [step for *_, step in plan if step.startswith("SCAN ")]
+        grown = ("runs", "results", "targets", "measurements", "requests")
+        assert [step for step in scans if step.split()[1] in grown] == [], statement
+    connection.close()
+    assert len(said) >= 10

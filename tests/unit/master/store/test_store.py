@@ -172,3 +172,15 @@ async def test_it_works_on_the_real_reactor(tmp_path: Path) -> None:
     assert cursors == sorted(set(cursors))
     assert await store.measurement("m1") == measurement()
     await store.close()
+
+
+def test_ten_thousand_runs(rig: Rig) -> None:
+    saves = [
+        rig.store.save_run(run_key(n % 100, round=n // 100), outcome(), late=False, overlapped=())
+        for n in range(10_000)
+    ]
+    assert [rig.wait(save) for save in saves] == list(range(1, 10_001))
+    # Ten batches of a thousand, and perhaps a small one that left before the rest was there.
+    assert rig.pump.deliveries <= 14
+    page = rig.wait(rig.store.results("m1", after=9_990, limit=100, with_observations=False))
+    assert [result.cursor for result in page] == list(range(9_991, 10_001))
