@@ -37,7 +37,7 @@ from emodis.master.store.store import Store, StoreError
 from emodis.master.sweep import Sweep
 from emodis.techniques import registry
 from emodis.techniques.base import Technique
-from emodis.topology.asn import AsMap
+from emodis.topology.asn import AsMap, BadMap
 from emodis.wire.endpoints import listening_endpoint
 from emodis.wire.v1.common_pb2 import CODE_SHUTDOWN
 
@@ -168,7 +168,7 @@ def run(settings: Settings, *, verbose: bool) -> int:
     assert isinstance(the_reactor, ReactorBase)
     reactor = the_reactor
     # Twisted's timers follow the wall clock, which people and NTP step; ours must not.
-    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    reactor.seconds = time.monotonic
     exit_code = 0
 
     def failed(failure: Failure) -> None:
@@ -219,8 +219,8 @@ def _open_map(path: Path | None) -> AsMap | None:
         return None
     try:
         return AsMap.open(path)
-    except (OSError, ValueError) as error:
-        raise CannotRun(f"the AS map {path} cannot be used: {error}") from error
+    except BadMap as error:
+        raise CannotRun(str(error)) from error
 
 
 def _lock(state_dir: Path) -> IO[str]:

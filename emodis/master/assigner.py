@@ -10,7 +10,7 @@ from emodis.master.keys import to_wire
 from emodis.master.measurement import Measurement
 from emodis.master.membership import Membership
 from emodis.master.results import Results
-from emodis.scheduling.model import Abort, End, RoundEnded, Start
+from emodis.scheduling.model import Abort, AgentId, End, RoundEnded, RunKey, Start
 from emodis.wire.v1.agent_pb2 import Assignment, ClientStop, RunCancel, ToAgent
 from emodis.wire.v1.client_pb2 import RUN_STATE_ASSIGNED
 
@@ -25,6 +25,8 @@ class Assigner:
     live: dict[str, Measurement]
     random_bytes: Callable[[int], bytes]
     results: Results = attrs.field(init=False)
+    # What each agent was given last; it does one run at a time.
+    _latest: dict[AgentId, RunKey] = attrs.field(factory=dict, init=False)
 
     def start(self, decision: Start) -> None:
         run = decision.run
@@ -32,8 +34,10 @@ class Assigner:
         member = self.members.get(run.agent)
         if measurement is None or member is None:
             return
-        measurement.started[run.agent, run.destination] = run
-        worst = measurement.technique.worst_case(measurement.call)
+        pair = (run.agent, run.destination)
+        measurement.started[pair] = run
+        measurement.abandoned.discard(pair)
+        self._latest[run.agent] = run
         member.port.send(
             ToAgent(
                 assignment=Assignment(
@@ -44,7 +48,7 @@ class Assigner:
                     exclusive=measurement.technique.EXCLUSIVE,
                     start_by_clock_ns=decision.start_by_ns,
                     stop_by_clock_ns=decision.stop_by_ns,
-                    budget_s=worst.duration_s,
+                    budget_s=measurement.budget_s,
                     nonce=self.random_bytes(NONCE_BYTES),
                 )
             )
@@ -67,6 +71,13 @@ class Assigner:
         if measurement is not None:
             measurement.rounds_over = True
             self.results.settled(measurement)
+
+    def lost(self, agent: AgentId) -> None:
+        """Its session ended: what it was at may be tried again."""
+        run = self._latest.pop(agent, None)
+        measurement = self.live.get(run.measurement) if run is not None else None
+        if run is not None and measurement is not None:
+            measurement.abandoned.add((run.agent, run.destination))
 
     def stop_clients_work(self, measurement: Measurement) -> None:
         """The paper's client-stop, to every agent that holds an open run of this measurement."""

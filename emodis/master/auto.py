@@ -10,13 +10,20 @@ from emodis.master.clocks import NS
 from emodis.master.estimate import estimate
 from emodis.master.ledger import Ledger
 from emodis.master.membership import Member, Membership
-from emodis.master.plans import Drive, RunChild
+from emodis.master.plans import RunChild, drive
 from emodis.master.selection import Chosen
 from emodis.scheduling.model import AgentId
-from emodis.techniques.base import Technique
-from emodis.techniques.discovery import Selection, discovery
+from emodis.techniques import registry
+from emodis.techniques.base import Plan
+from emodis.techniques.discovery import (
+    MOST_TRACING,
+    Candidate,
+    Selection,
+    discovery,
+    light_traceroute,
+)
 from emodis.wire.v1.client_pb2 import Auto
-from emodis.wire.v1.common_pb2 import Outcome, Target
+from emodis.wire.v1.common_pb2 import Body, Target
 
 TRACEROUTE = "traceroute"
 # A route is taken from the store if it is not older.
@@ -25,7 +32,8 @@ MAX_AGENTS = 5
 COVERAGE_RATIO = 0.95
 AT_LEAST = 2
 
-KnownRoutes = Mapping[tuple[str, int], Outcome]
+# By (agent id, destination index).
+KnownRoutes = Mapping[tuple[str, int], Body]
 
 
 async def known_routes(
@@ -33,21 +41,22 @@ async def known_routes(
 ) -> KnownRoutes:
     """Traceroutes to these targets that are still fresh, whoever asked for them."""
     since_unix_ns = now_unix_ns - round(CACHE_S * NS)
-    found: dict[tuple[str, int], Outcome] = {}
+    found: dict[tuple[str, int], Body] = {}
     for index, target in enumerate(targets):
         for result in await ledger.results_towards(
             TRACEROUTE, target.address, since_unix_ns=since_unix_ns
         ):
-            found[result.run.agent_id, index] = result.outcome
+            found[result.run.agent_id, index] = result.outcome.result
     return found
 
 
-@attrs.define(eq=False)
+@attrs.frozen(kw_only=True, eq=False)
 class AutoPlan:
-    """Discovery for one request, asked for its first child already."""
+    """Discovery for one request, ready to be carried out."""
 
-    _drive: Drive[Selection]
-    _targets: int
+    plan: Plan[Selection]
+    # The longest that finding out may take on an idle system; 0 when all is known.
+    bound_s: float
 
     @classmethod
     def make(
@@ -58,35 +67,48 @@ class AutoPlan:
         *,
         auto: Auto,
         min_agents: int,
+        load: Callable[[AgentId], int],
     ) -> AutoPlan:
         """Choose among the agents that are able to do the technique itself."""
-        at_least = max(AT_LEAST, min_agents)
+        most = auto.max_agents or max(MAX_AGENTS, min_agents)
         plan = discovery(
-            [str(member.id) for member in able],
+            [
+                Candidate(
+                    id=member.id,
+                    place=member.hello.place,
+                    asn=member.asn,
+                    load=load(member.id),
+                )
+                for member in able
+            ],
             targets,
             known=known,
-            max_agents=max(auto.max_agents or MAX_AGENTS, at_least),
+            max_agents=most,
             coverage_ratio=auto.coverage_ratio or COVERAGE_RATIO,
-            at_least=at_least,
+            at_least=min(max(AT_LEAST, min_agents), most),
         )
-        return cls(Drive(plan), len(targets))
-
-    def bound_s(self, find: Callable[[str], Technique | None]) -> float:
-        """The longest that finding out may take; 0 when all is known."""
-        child = self._drive.first
-        technique = find(child.call.technique) if child is not None else None
-        if child is None or technique is None:
-            return 0.0
-        pairs = [
-            (AgentId(agent), destination)
-            for agent in child.agents
-            for destination in child.destinations
-        ]
-        return estimate(pairs, technique.worst_case(child.call)).duration_s
+        return cls(plan=plan, bound_s=_bound_s([m.id for m in able], len(targets), known))
 
     async def choose(self, run_child: RunChild) -> Selection:
         """Do what must be done, and say who it shall be."""
-        return await self._drive.finish(run_child)
+        return await drive(self.plan, run_child)
+
+
+def _bound_s(able: Sequence[AgentId], targets: int, known: KnownRoutes) -> float:
+    """Destinations that the same agents lack are looked at together, one such group at a time."""
+    groups: dict[tuple[AgentId, ...], list[int]] = {}
+    for destination in range(targets):
+        missing = tuple(agent for agent in able if (agent, destination) not in known)
+        if missing:
+            groups.setdefault(missing[:MOST_TRACING], []).append(destination)
+    call = light_traceroute()
+    worst = registry.get(call.technique).worst_case(call)
+    return sum(
+        estimate(
+            [(agent, destination) for agent in agents for destination in group], worst
+        ).duration_s
+        for agents, group in groups.items()
+    )
 
 
 def chosen_of(selection: Selection, members: Membership) -> Chosen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -62,7 +61,7 @@ class Hall:
         """Plaintext is for peers at local and lab addresses; nobody else gets an answer."""
         host = str(getattr(peer, "host", ""))
         try:
-            local = special.is_local(special.canonical(ip_address(host)))
+            local = special.is_local(special.canonical(host))
         except ValueError:
             local = False
         if not local:
@@ -167,13 +166,17 @@ class Connection(Generic[In, Out]):
     def dismiss(self, code: Code.ValueType, text: str, retry_after_s: float) -> None:
         self.link.dismiss(code, text, retry_after_s)
 
+    def silent(self) -> None:
+        """The sweep found that its time has passed."""
+        self.link.silent()
+
     # The Core of the machine.
 
     def watch(self, phase: Phase) -> None:
-        self.hall.timers.put(self.link, phase, self.hall.clocks.now_s())
+        self.hall.timers.put(self, phase, self.hall.clocks.now_s())
 
     def unwatch(self) -> None:
-        self.hall.timers.forget(self.link)
+        self.hall.timers.forget(self)
 
     def enter(self, hello: Hello) -> None:
         self.name = hello.id

@@ -101,6 +101,8 @@ class Measurement:
     technique: Technique
     targets: tuple[Target, ...]
     request: Request
+    # The worst case of one run.
+    budget_s: float
     admitted_unix_ns: int
     parent: Measurement | None = None
     # Whose leaving ends it; None for children, and for detached ones.
@@ -112,6 +114,8 @@ class Measurement:
     open: set[Pair] = attrs.field(factory=set)
     # The newest attempt that was assigned.
     started: dict[Pair, RunKey] = attrs.field(factory=dict)
+    # Their agent was lost while it may have been at them; not assigned again since.
+    abandoned: set[Pair] = attrs.field(factory=set)
     # Children keep what came, for their plan.
     outcomes: dict[Pair, Outcome] = attrs.field(factory=dict)
     received: set[RunKey] = attrs.field(factory=set)

@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 
 from emodis.techniques.base import Technique
+from emodis.topology.asn import AsOwner
 from emodis.wire.v1.client_pb2 import AddressOwner, Result
 from emodis.wire.v1.common_pb2 import Target
 
@@ -18,8 +19,8 @@ Address = IPv4Address | IPv6Address
 class Map(Protocol):
     """topology.asn.AsMap, or a test's."""
 
-    def owner(self, address: Address) -> tuple[int, str] | None:
-        """AS number and name; None when the map does not have it."""
+    def owner(self, address: Address) -> AsOwner | None:
+        """None when the map does not have it."""
 
 
 @attrs.define
@@ -31,7 +32,7 @@ class Owners:
     def of(self, address: Address) -> tuple[int, str]:
         """AS number (0 = unknown) and name."""
         found = self.map.owner(address) if self.map is not None else None
-        return found if found is not None else (0, "")
+        return (found.asn, found.name) if found is not None else (0, "")
 
     def fill(self, result: Result, technique: Technique | None, target: Target | None) -> None:
         """Look up every address of the result, and the target."""

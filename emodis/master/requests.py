@@ -235,7 +235,12 @@ class Requests:
             return refused
         known = await known_routes(self.ledger, targets, now_unix_ns=self.clocks.unix_ns())
         plan = AutoPlan.make(
-            able, targets, known, auto=request.agents.auto, min_agents=request.min_agents
+            able,
+            targets,
+            known,
+            auto=request.agents.auto,
+            min_agents=request.min_agents,
+            load=self.driver.load,
         )
         return Prepared(admitted=admitted, targets=targets, chosen=None, plan=plan)
 
@@ -247,6 +252,7 @@ class Requests:
             technique=prepared.admitted.technique,
             targets=prepared.targets,
             request=request,
+            budget_s=prepared.admitted.worst.duration_s,
             admitted_unix_ns=self.clocks.unix_ns(),
             owner=None if request.detach else port,
             watchers=[Watcher(port)],
@@ -274,7 +280,7 @@ class Requests:
                     call_id=request.call_id,
                     measurement_id=measurement.id,
                     targets=measurement.targets,
-                    discovery_s=prepared.plan.bound_s(self.find) if prepared.plan else 0.0,
+                    discovery_s=prepared.plan.bound_s if prepared.plan else 0.0,
                     call=measurement.call,
                 )
             )
@@ -333,7 +339,7 @@ class Requests:
             policy=policy,
             agents=agents,
             destinations=tuple(lock_key(target) for target in measurement.targets),
-            worst_case_s=measurement.technique.worst_case(measurement.call).duration_s,
+            worst_case_s=measurement.budget_s,
             exclusive=measurement.technique.EXCLUSIVE,
             pairs=pairs if restricted else None,
         )
@@ -368,6 +374,7 @@ class Requests:
             technique=technique,
             targets=tuple(parent.targets[index] for index in child.destinations),
             request=Request(),
+            budget_s=technique.worst_case(child.call).duration_s,
             admitted_unix_ns=self.clocks.unix_ns(),
             parent=parent,
         )

@@ -102,7 +102,8 @@ class Results:
                 run, outcome, late=True, owed=True, measurement=measurement, overlapped=overlapped
             )
             return
-        unfinished = self._stopped_for_want_of_us(measurement, run, outcome)
+        # It gave up because its session had ended: the pair keeps its second attempt.
+        unfinished = pair in measurement.abandoned and outcome.ending.end == END_CANCELLED
         measurement.charge(outcome.cost)
         overlapped = self._overlapped(run)
         if not unfinished:
@@ -141,12 +142,6 @@ class Results:
 
     def _overlapped(self, run: RunKey) -> tuple[common_pb2.RunKey, ...]:
         return tuple(to_wire(other) for other in self.driver.overlapping(run))
-
-    def _stopped_for_want_of_us(
-        self, measurement: Measurement, run: RunKey, outcome: Outcome
-    ) -> bool:
-        """The agent gave the run up by itself because its session ended, not because it failed."""
-        return outcome.ending.end == END_CANCELLED and measurement.verdict is None
 
     def _keep(
         self,

@@ -7,7 +7,6 @@ Sessions know this class through `AgentEvents` and `ClientEvents`, it knows them
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -87,7 +86,9 @@ class Service:
         self.pressed = False
         self._clients: set[ClientPort] = set()
         self._errands = Errands(tools.log)
-        assigner = Assigner(members=self.members, live=self.live, random_bytes=tools.random_bytes)
+        assigner = self._assigner = Assigner(
+            members=self.members, live=self.live, random_bytes=tools.random_bytes
+        )
         scheduler = Scheduler(
             rtt_max_ns=round(settings.keepalive.rtt_max_s * NS),
             lease_ns=round(settings.lease_s * NS),
@@ -169,6 +170,7 @@ class Service:
     def agent_left(self, member: Member, reason: str) -> None:
         if self.members.leave(member):
             self._log.info("agent {id} lost: {reason}", id=member.id, reason=reason)
+            self._assigner.lost(member.id)
             self._driver.lost(member.id)
 
     def run_started(self, member: Member, started: RunStarted) -> None:
@@ -238,7 +240,7 @@ class Service:
     def _own_as(self, hello: Hello, peer_host: str) -> tuple[int, str]:
         """What it says itself, else what the map says about where it comes from."""
         try:
-            asn, name = self._tools.owners.of(special.canonical(ip_address(peer_host)))
+            asn, name = self._tools.owners.of(special.canonical(peer_host))
         except ValueError:
             asn, name = 0, ""
         if hello.asn and hello.asn != asn:

@@ -267,12 +267,18 @@ closed.upon(Link.gone).loop().returns(None)
 make_link: Callable[[Core], Link] = builder.build()
 
 
+class Watched(Protocol):
+    """What a timeout is told to; compared by identity (a machine of Automat cannot be a key)."""
+
+    def silent(self) -> None: ...
+
+
 @attrs.define
 class Timers:
     """The timeouts of all connections; a connection is in one phase at a time."""
 
     master_timeout_s: float
-    _watches: dict[Phase, Watch[Link]] = attrs.field(init=False)
+    _watches: dict[Phase, Watch[Watched]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._watches = {
@@ -281,23 +287,23 @@ class Timers:
             Phase.CLOSING: Watch(CLOSING_TIMEOUT_S),
         }
 
-    def put(self, link: Link, phase: Phase, now_s: float) -> None:
+    def put(self, one: Watched, phase: Phase, now_s: float) -> None:
         """From now on this timeout runs for it, and no other."""
         for other, watch in self._watches.items():
             if other is not phase:
-                watch.forget(link)
-        self._watches[phase].heard(link, now_s)
+                watch.forget(one)
+        self._watches[phase].heard(one, now_s)
 
-    def forget(self, link: Link) -> None:
+    def forget(self, one: Watched) -> None:
         """It is closed."""
         for watch in self._watches.values():
-            watch.forget(link)
+            watch.forget(one)
 
     def forgive(self, lost_s: float) -> None:
         """We were late ourselves: everybody gets that much more time."""
         for watch in self._watches.values():
             watch.forgive(lost_s)
 
-    def due(self, now_s: float) -> list[Link]:
+    def due(self, now_s: float) -> list[Watched]:
         """Whose timeout has passed; each must be told `silent`."""
-        return [link for watch in self._watches.values() for link in watch.due(now_s)]
+        return [one for watch in self._watches.values() for one in watch.due(now_s)]

@@ -29,5 +29,5 @@ class Sweep:
             lost_s += PERIOD_S
         if lost_s:
             self.timers.forgive(lost_s)
-        for link in self.timers.due(now_s):
-            link.silent()
+        for connection in self.timers.due(now_s):
+            connection.silent()

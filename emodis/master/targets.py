@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.defer import TimeoutError as NoAnswer
@@ -32,10 +32,9 @@ async def resolve_targets(
     names = list(destinations) or [own]
     answers = await gatherResults([_address(name, resolve, clock) for name in names])
     targets: dict[Address, Target] = {}
-    for name, answer in zip(names, answers, strict=True):
-        if isinstance(answer, Refused):
-            return answer
-        address = special.canonical(answer)
+    for name, address in zip(names, answers, strict=True):
+        if isinstance(address, Refused):
+            return address
         objection = _objection(name, address)
         if objection is not None:
             return objection
@@ -86,12 +85,12 @@ async def _look_up(name: str, resolve: Resolve, clock: IReactorTime) -> Address 
         return _unresolvable(name, getattr(error, "strerror", None) or str(error))
     if not found:
         return _unresolvable(name, "it has no IPv4 address")
-    return ip_address(found[0])
+    return special.canonical(found[0])
 
 
 def _literal(name: str) -> Address | None:
     try:
-        return ip_address(name.strip())
+        return special.canonical(name.strip())
     except ValueError:
         return None
 
