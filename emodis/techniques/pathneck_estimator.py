@@ -24,6 +24,8 @@ VOTE_SHARE = 0.5
 VOTE_WINDOW = 3
 # A jump of so many noises is beyond doubt.
 SURE_JUMP = 6.0
+# The drop of the rate that should be visible.
+WISHED_DROP = 0.30
 
 Gaps = Sequence[float | None]
 
@@ -104,13 +106,15 @@ def profile(trains: Sequence[Gaps], *, threshold: Threshold | None = None) -> Pr
 def settled(trains: Sequence[Gaps], *, planned: int) -> bool:
     """True if the trains still to come can hardly change the answer.
 
-    That is: the votes cast already decide whatever the rest say, every jump is beyond doubt, and
-    leaving out any one train names the same links.
+    That is: all votes agree and decide whatever the rest say, every jump is beyond doubt, a drop
+    of WISHED_DROP would show, and leaving out any one train names the same links.
     """
     whole = profile(trains)
+    if whole.resolution_ratio > WISHED_DROP:
+        return False
     open_votes = planned - len(trains)
     for step in whole.steps:
-        if step.detection_ratio * len(trains) < VOTE_SHARE * planned:
+        if step.detection_ratio < 1 or len(trains) < VOTE_SHARE * planned:
             return False
         if step.jump_ns < SURE_JUMP * whole.noise_ns:
             return False

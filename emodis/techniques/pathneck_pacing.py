@@ -14,6 +14,7 @@ import attrs
 
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
+from emodis.techniques.pathneck_estimator import WISHED_DROP
 from emodis.techniques.segmentation import STEP_MIN_NS
 from emodis.techniques.stats import NS_PER_MS, NS_PER_S, median, scaled_mad
 from emodis.wire.v1.techniques_pb2 import PathneckTrain
@@ -23,8 +24,7 @@ FLOOR_BPS = 500_000
 # The adaptive load grows no further.
 MOST_LOAD_PACKETS = 200
 MOST_LOAD_BYTES = 1400
-# The drop of the rate that should be visible, and how far above the scatter of one train's gap.
-WISHED_DROP = 0.30
+# How far a WISHED_DROP should stand out of the scatter of one train's gap.
 _SIGMAS = 4.0
 _MARGIN_NS = 200 * NS_PER_MS
 

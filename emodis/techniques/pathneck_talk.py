@@ -22,8 +22,8 @@ from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain
 
 LEAST_TRAINS = 5
 _LOAD_TTL = 255
-# The load may grow after so many trains, and so many times.
-_GROW_AFTER = 2
+# The load may grow after so many trains of one size, and so many times.
+_GROW_AFTER = (2, 4)
 _MOST_GROWTHS = 2
 # A tail lost in so many trains running, whatever the pause, is a queue shorter than the train.
 _LOST_TAILS = 3
@@ -228,7 +228,7 @@ class _Course:
             record.discarded = gaps.INCOMPLETE
             return
         self.good.append(record)
-        if self.chosen.adaptive and len(self.good) == _GROW_AFTER:
+        if self.chosen.adaptive and len(self.good) in _GROW_AFTER:
             self._grow()
 
     def _must_repeat(self, record: PathneckTrain, silent: int | None, tail_lost: bool) -> bool:

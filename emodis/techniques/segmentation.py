@@ -8,6 +8,7 @@ splits are penalised, and leading gaps are never overwritten (that rule hid earl
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -34,9 +35,16 @@ class Threshold:
         """What a split costs; also the smallest step at any level."""
         return max(self.step_min_ns, self.noise_factor * self.noise_ns)
 
-    def step_ns(self, level_ns: float) -> float:
-        """The smallest step up from a level."""
-        return max(self.penalty_ns, self.step_relative * level_ns)
+    def step_ns(self, level_ns: float, shorter: int | None = None) -> float:
+        """The smallest step up from a level.
+
+        `shorter` is the length of the shorter of the two segments: a median of few hops is itself
+        noisy, so that a step to or from a single hop must be larger (None: do not care).
+        """
+        noisy_ns = self.noise_factor * self.noise_ns
+        if shorter is not None:
+            noisy_ns *= math.sqrt(1 + 1 / shorter)
+        return max(self.step_min_ns, noisy_ns, self.step_relative * level_ns)
 
 
 def smooth(levels_ns: Sequence[float]) -> list[float]:
@@ -114,10 +122,10 @@ def _one_more(
     longer: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
     for (start, end), (cost, splits) in best.items():
         level = table.level(start, end)
-        floor = level + threshold.step_ns(level)
         begin = end + 1
         for stop in range(begin, table.size):
-            if table.level(begin, stop) < floor:
+            shorter = min(begin - start, stop + 1 - begin)
+            if table.level(begin, stop) < level + threshold.step_ns(level, shorter):
                 continue
             total = cost + table.cost(begin, stop) + threshold.penalty_ns
             known = longer.get((begin, stop))

@@ -36,8 +36,13 @@ def scaled_mad(values: Sequence[float]) -> float:
 
 
 def median_error(values: Sequence[float]) -> float:
-    """Standard error of the median, from the scatter of the values."""
-    return MEDIAN_SE_FACTOR * scaled_mad(values) / math.sqrt(len(values))
+    """Standard error of the median, from the scatter of the values.
+
+    The MAD of a few values is too small on average; n / (n - 0.8) makes up for it.
+    """
+    count = len(values)
+    small_sample = count / (count - 0.8)
+    return MEDIAN_SE_FACTOR * small_sample * scaled_mad(values) / math.sqrt(count)
 
 
 def nearest_rank(values: Sequence[float], share: float) -> float:

@@ -63,10 +63,10 @@ class AsMap:
             return None
         if not isinstance(row, dict):
             return None
-        asn = next((found for name in _NUMBER_FIELDS if (found := _asn(row.get(name)))), None)
+        asn = next(filter(None, (_asn(row.get(field)) for field in _NUMBER_FIELDS)), None)
         if asn is None:
             return None
-        name = next((found for name in _NAME_FIELDS if (found := _name(row.get(name)))), "")
+        name = next(filter(None, (_name(row.get(field)) for field in _NAME_FIELDS)), "")
         return AsOwner(asn, name)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ def _asn(value: object) -> int | None:
         digits = value.strip().upper().removeprefix("AS")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
             return None
-        value = int(digits)
+        return _asn(int(digits))
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 < value <= _MAX_ASN else None
