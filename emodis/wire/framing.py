@@ -34,10 +34,20 @@ def encode_frame(payload: bytes) -> bytes:
 
 @attrs.define
 class FrameReader:
-    """Collects bytes and cuts frames off the front."""
+    """Collects bytes and cuts frames off the front.
+
+    After FrameTooLarge, or after `stop`, it swallows whatever is fed to it: behind a broken prefix
+    there is no telling where a frame begins.
+    """
 
     cap_bytes: int = CAP_BYTES
     _buffer: bytearray = attrs.field(factory=bytearray, init=False)
+    _stopped: bool = attrs.field(default=False, init=False)
+
+    def stop(self) -> None:
+        """Yield nothing more, not even what is complete, and keep nothing."""
+        self._stopped = True
+        self._buffer.clear()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield every frame that is now complete.
@@ -45,10 +55,13 @@ class FrameReader:
         Raises:
             FrameTooLarge: from the prefix alone, before the payload is kept.
         """
+        if self._stopped:
+            return
         self._buffer += data
         while len(self._buffer) >= PREFIX.size:
             (length,) = PREFIX.unpack_from(self._buffer)
             if length > self.cap_bytes:
+                self.stop()
                 raise FrameTooLarge(length, self.cap_bytes)
             end = PREFIX.size + length
             if len(self._buffer) < end:
