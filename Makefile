@@ -1,37 +1,75 @@
-# Two commands for a fresh machine: `make demo` and `make test`. Needs python3 with venv, git and make.
-.PHONY: demo test check proto install lint clean
+# Two commands for a fresh machine: `make demo` and `make test`. Needs python3 (3.11 or newer) with
+# venv, git and make; everything else goes into .venv, nothing into the system.
+.PHONY: help demo test quick lint proto proto-code proto-check install-check coverage install clean
 PYTHON ?= python3
+# More for pytest: make test ARGS="-k store"
+ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
 STAMP := $(VENV)/.installed
 OUT := .build/proto
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NEED := Emodis needs Python 3.11 or newer with venv (on Debian: apt install python3-venv); \
+ another one is named so: make PYTHON=python3.12
 
-$(STAMP): setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo '$(NEED)' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Installing Emodis into $(VENV) ...'
+	@$(PIP) -e .
+	@touch $@
+
+$(STAMP): setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Installing Emodis and its development tools into $(VENV) ...'
+	@$(PIP) -e '.[dev]'
+	@touch $(RUN_STAMP) $@
 
 install: $(STAMP)  ## the virtual environment with everything in it
 
-demo: $(STAMP)  ## the main job: a bottleneck found by real packets in a virtual Internet
-	$(BIN)/emodis-lab demo
+demo: $(RUN_STAMP)  ## the main job: bottlenecks found by real packets in a virtual Internet
+	@$(BIN)/emodis-lab demo
 
 test: $(STAMP)  ## the whole suite, lab tests included
-	$(BIN)/python -m pytest -m ""
+	@$(BIN)/python -m pytest -m "" -rs $(ARGS)
 
-lint: $(STAMP)  ## ruff, mypy and the import rules
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+quick: $(STAMP)  ## what needs neither root nor namespaces nor patience
+	@$(BIN)/python -m pytest -q $(ARGS)
 
-proto: $(STAMP)  ## regenerate emodis/wire/v1 from proto/
-	rm -rf $(OUT) && mkdir -p $(OUT)
-	$(BIN)/python -m grpc_tools.protoc --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy -I proto --python_out=$(OUT) --mypy_out=$(OUT) proto/emodis/v1/*.proto
-	sed -i -E 's/^from emodis\.v1 import/from emodis.wire.v1 import/; s/\bemodis\.v1\.([a-z_]+_pb2)/emodis.wire.v1.\1/g' $(OUT)/emodis/v1/*_pb2.py $(OUT)/emodis/v1/*_pb2.pyi
-	cp $(OUT)/emodis/v1/*_pb2.py $(OUT)/emodis/v1/*_pb2.pyi emodis/wire/v1/
+lint: $(STAMP)  ## ruff, mypy --strict and the import rules
+	@$(BIN)/ruff format --check --quiet . || { echo 'Some files are not formatted: $(BIN)/ruff format .' >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
-check: lint test  ## what CI runs
+# $(BIN) has the plugin that writes the types; protoc writes `emodis.v1`, our package is wire.v1.
+proto-code: $(STAMP)
+	@rm -rf $(OUT) && mkdir -p $(OUT)
+	@$(BIN)/python -m grpc_tools.protoc --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy -I proto \
+	  --python_out=$(OUT) --mypy_out=quiet:$(OUT) proto/emodis/v1/*.proto
+	@sed -i -E 's/^from emodis\.v1 import/from emodis.wire.v1 import/; s/\bemodis\.v1\.([a-z_]+_pb2)/emodis.wire.v1.\1/g' \
+	  $(OUT)/emodis/v1/*_pb2.py $(OUT)/emodis/v1/*_pb2.pyi
 
-clean:
+proto: proto-code  ## regenerate emodis/wire/v1 from proto/
+	@cp $(OUT)/emodis/v1/*_pb2.py $(OUT)/emodis/v1/*_pb2.pyi emodis/wire/v1/
+
+proto-check: proto-code  ## is emodis/wire/v1 what proto/ makes?
+	@.ci/same-generated-code emodis/wire/v1 $(OUT)/emodis/v1
+
+install-check: $(STAMP)  ## `pip install .` in a clean environment gives commands that work
+	@.ci/clean-install $(BIN)/python
+
+coverage: $(STAMP)  ## the suite without the lab, and which branches it leaves out
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -m "not lab and not fuzz" $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered --skip-empty
+
+clean:  ## remove what was built
 	rm -rf $(VENV) .build build dist *.egg-info

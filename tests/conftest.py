@@ -1,0 +1,24 @@
+"""Tests marked `lab` need namespaces of their own: where the kernel refuses, they are skipped in
+so many words; with EMODIS_REQUIRE_LAB=1 (as in CI) that is an error instead.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a lab test, or end the run, with the kernel's reason."""
+    if item.get_closest_marker("lab") is None:
+        return
+    # Late: the quick loop shall not wait for the lab to load.
+    from emodis.lab.isolation import why_not
+
+    reason = why_not()
+    if reason is None:
+        return
+    if os.environ.get("EMODIS_REQUIRE_LAB", "0") not in {"", "0"}:
+        pytest.exit(f"{reason} (EMODIS_REQUIRE_LAB is set)", returncode=1)
+    pytest.skip(reason)
