@@ -83,9 +83,9 @@ class Tap:
         return Spend(duration_s=1.0, sent_bytes=100)
 
     def worst_case(self, call: Body) -> Spend:
-        if call.body != b"ok":
-            raise BadParameters("tap: the body must be ok")
-        return Spend(duration_s=3.0, sent_bytes=200)
+        if call.body not in {b"ok", b"slow"}:
+            raise BadParameters("tap: the body must be ok or slow")
+        return Spend(duration_s=3.0 if call.body == b"ok" else 100.0, sent_bytes=200)
 
     def conversation(self, call: Body, context: Any) -> Any:
         raise NotImplementedError
@@ -190,7 +190,14 @@ class MemoryLedger:
             (r for k, r in self.runs.items() if k[0] == measurement_id and r.cursor > after),
             key=lambda result: result.cursor,
         )
-        return succeed(found[:limit])
+        page = []
+        for result in found[:limit]:
+            copy = Result()
+            copy.CopyFrom(result)
+            if not with_observations:
+                copy.outcome.ClearField("observations")
+            page.append(copy)
+        return succeed(page)
 
     def results_towards(
         self, technique: str, address: bytes, *, since_unix_ns: int
@@ -261,6 +268,11 @@ class Far(Generic[In, Out]):
             out.append(message)
         return out
 
+    def unhear(self, messages: list[In]) -> None:
+        """Put them back."""
+        for message in messages:
+            self.line.write(encode_frame(message.SerializeToString()))
+
     def names(self) -> list[str]:
         return [str(message.WhichOneof("body")) for message in self.heard()]  # type: ignore[arg-type]
 
@@ -273,6 +285,12 @@ class FarAgent(Far[ToAgent, FromAgent]):
     def assignments(self) -> list[Assignment]:
         return [m.assignment for m in self.heard() if m.WhichOneof("body") == "assignment"]
 
+    def traces(self) -> list[Assignment]:
+        """Those of a discovery; whatever else there is stays unheard."""
+        messages = self.heard()
+        self.unhear([m for m in messages if m.assignment.call.technique != "traceroute"])
+        return [m.assignment for m in messages if m.assignment.call.technique == "traceroute"]
+
     def finish(
         self,
         run: RunKey,
@@ -281,10 +299,11 @@ class FarAgent(Far[ToAgent, FromAgent]):
         payload: bytes = b"result",
         reason: str = "",
         respooled: bool = False,
+        result: Body | None = None,
     ) -> None:
         outcome = Outcome(ending=Ending(end=end, reason=reason), cost=Cost(sent_bytes=100))
         if end == END_DONE:
-            outcome.result.CopyFrom(Body(technique="tap", schema=1, body=payload))
+            outcome.result.CopyFrom(result or Body(technique="tap", schema=1, body=payload))
             outcome.observations = b"raw"
         self.say(FromAgent(run_result=RunResult(run=run, outcome=outcome, respooled=respooled)))
 
@@ -367,6 +386,13 @@ class House:
         while self.clock.seconds() < end_s - 1e-9:
             self.clock.advance(min(tick_s, end_s - self.clock.seconds()))
             self.sweep.tick(self.clock.seconds(), pressed=self.service.pressed)
+
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass without the sweep: nobody falls silent."""
+        self.clock.pump([1.0] * seconds)
+
+    def drain(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.service.drain())
 
     def settle(self) -> None:
         """What was put off until the next turn of the reactor."""
