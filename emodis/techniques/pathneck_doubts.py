@@ -57,8 +57,8 @@ def failure(observations: PathneckObservations, readings: Readings) -> Ending:
         )
     return failed(
         "too_few_gaps",
-        f"Only {len(readings.ttls)} places on the path could be measured, three are needed: the "
-        "destination is too close, or too few routers answer.",
+        "Trains could be measured at fewer than three places on the path, this host included: "
+        "the destination is too close, or too few routers answer.",
         Blame.BLAME_NETWORK,
     )
 

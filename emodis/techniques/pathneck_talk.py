@@ -15,7 +15,12 @@ from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
 from emodis.techniques.pathneck_estimator import LEAST_VALID, settled
 from emodis.techniques.pathneck_pacing import Pacing, Watch, grown_load
-from emodis.techniques.pathneck_result import controls, first_lost_tail, mute_is_filtered
+from emodis.techniques.pathneck_result import (
+    LEAST_PLACES,
+    controls,
+    first_lost_tail,
+    mute_is_filtered,
+)
 from emodis.techniques.pathneck_trace import Horizon, horizon, look
 from emodis.techniques.stats import NS_PER_S
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain
@@ -69,6 +74,9 @@ def converse(
     yield from look(chosen, observations)
     found = horizon(observations.trace, observations.target)
     if found is None or any(train.cut_short for train in observations.trace):
+        return observations
+    if len(found.answering) + 1 < LEAST_PLACES:
+        # The sending host is a place too; with fewer than three no train can show anything.
         return observations
     course = _Course(
         chosen=chosen,
@@ -244,6 +252,7 @@ class _Course:
             return True
         if self._shrink():
             return True
+        self.pacing.relax()
         for ttl in range(silent, record.hops + 1):
             self.watch.give_up(ttl)
         return False

@@ -53,10 +53,11 @@ class Router:
 
 @attrs.define(kw_only=True)
 class Link:
-    """Serves packets at `rate_bps`; `load` of that is taken by others, evenly or in lumps."""
+    """Serves packets at `rate_bps`; `load` of that are Poisson packets of others."""
 
     rate_bps: float
     load: float = 0.0
+    load_size_bytes: int = 1000
     queue_bytes: int = 10_000_000
     delay_ns: int = 1 * MS
 
@@ -112,25 +113,55 @@ class Path:
     def _travel(self, train: Train, queued_ns: list[int]) -> tuple[list[int], list[Reply | None]]:
         replies: list[Reply | None] = [None] * len(train.probes)
         departed_ns = list(queued_ns)
-        # (index, arrival at the present node, ttl left)
-        flying = [(i, at, probe.ttl) for i, (at, probe) in enumerate(zip(queued_ns, train.probes))]
+        # (index, arrival at the present node, TTL left)
+        flying: list[tuple[int, float, int]] = [
+            (i, at_ns, probe.ttl)
+            for i, (at_ns, probe) in enumerate(zip(queued_ns, train.probes, strict=True))
+        ]
         for hop, (link, node) in enumerate(zip(self.links, self.nodes, strict=True), start=1):
-            free_ns, arrived = 0.0, []
-            for i, at_ns, ttl in flying:
-                size = train.probes[i].size_bytes
-                start_ns = max(at_ns, free_ns)
-                backlog = (start_ns - at_ns) * link.rate_bps / 8 / S
-                if backlog > link.queue_bytes:
-                    continue
-                service_ns = 8 * size * S / link.rate_bps / (1 - link.load)
-                if link.load:
-                    service_ns *= 1 + link.load * self._chance.uniform(-0.5, 0.5)
-                free_ns = start_ns + service_ns
-                if hop == 1:
+            started = self._serve(link, flying, train)
+            if hop == 1:
+                for i, start_ns in started.items():
                     departed_ns[i] = round(start_ns)
-                arrived.append((i, free_ns + link.delay_ns, ttl - 1))
+            arrived = [
+                (i, started[i] + _service_ns(link, train.probes[i].size_bytes), ttl - 1)
+                for i, _, ttl in flying
+                if i in started
+            ]
+            arrived = [(i, at_ns + link.delay_ns, ttl) for i, at_ns, ttl in arrived]
             flying = self._answer(train, hop, node, arrived, replies)
         return departed_ns, replies
+
+    def _serve(
+        self, link: Link, flying: list[tuple[int, float, int]], train: Train
+    ) -> dict[int, float]:
+        """When the link begins to send each packet; what its queue has no room for is missing."""
+        queue = [(at_ns, i, train.probes[i].size_bytes) for i, at_ns, _ in flying]
+        if link.load and flying:
+            queue = sorted([*queue, *self._others(link, flying)])
+        started: dict[int, float] = {}
+        free_ns = 0.0
+        for at_ns, i, size_bytes in queue:
+            start_ns = max(at_ns, free_ns)
+            if (start_ns - at_ns) * link.rate_bps / 8 / S > link.queue_bytes:
+                continue
+            free_ns = start_ns + _service_ns(link, size_bytes)
+            if i >= 0:
+                started[i] = start_ns
+        return started
+
+    def _others(
+        self, link: Link, flying: list[tuple[int, float, int]]
+    ) -> list[tuple[float, int, int]]:
+        """Poisson packets around a train, from before it comes until after it has gone."""
+        mean_ns = _service_ns(link, link.load_size_bytes) / link.load
+        at_ns = flying[0][1] - 50 * mean_ns
+        end_ns = flying[-1][1] + 4 * _service_ns(link, 40_000)
+        others = []
+        while at_ns < end_ns:
+            at_ns += self._chance.expovariate(1 / mean_ns)
+            others.append((at_ns, -1, link.load_size_bytes))
+        return others
 
     def _answer(
         self,
@@ -200,6 +231,10 @@ class Path:
             settled = end_ns + train.settle_ns if train.settle_ns and times else 1 << 62
             end_ns = max(end_ns, min(departed + train.wait_ns, settled))
         self.now_ns = end_ns
+
+
+def _service_ns(link: Link, size_bytes: int) -> float:
+    return 8 * size_bytes * S / link.rate_bps
 
 
 def path(rates_mbps: list[float], **more: object) -> Path:
