@@ -59,6 +59,11 @@ class Scheduler:
         """When the driver must send `TimePassed`, if nothing else happens before."""
         return self._deadlines.next_ns
 
+    @property
+    def remembered(self) -> int:
+        """How many agents, destinations, rounds and runs are known: what a leak would show in."""
+        return len(self._register) + len(self._runs)
+
     def load(self, agent: AgentId) -> int:
         """How many pairs of the agent have not ended, over all rounds."""
         known = self._register.known_agent(agent)
@@ -189,6 +194,8 @@ class Scheduler:
             round_.leases[member] = self._deadlines.set(self._now_ns + self._lease_ns, lease)
 
     def _give_up(self, round_: Round, member: int, why: Why) -> None:
+        # It may be standing idle for the sake of this round only.
+        self._offers.agents[round_.agents[member]] = None
         for key in round_.give_up(member):
             self._decisions.append(End(run=key, why=why, reason=_REASONS[why]))
 
@@ -213,10 +220,6 @@ class Scheduler:
     def _finish(self, round_: Round) -> None:
         for lease in round_.leases.values():
             self._deadlines.cancel(lease)
-        for agent in round_.agents:
-            if round_.rank in agent.reserved:
-                agent.reserve(round_.rank, holds=False)
-                self._offers.agents[agent] = None
         self._register.leave(round_)
         self._decisions.append(
             RoundEnded(measurement=round_.event.measurement, round=round_.event.round)

@@ -27,7 +27,6 @@ class Register:
     _entered: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
-        """How much it holds, for tests that look for leaks."""
         return len(self._agents) + len(self._destinations) + len(self._rounds)
 
     def agent(self, agent_id: AgentId) -> Agent:

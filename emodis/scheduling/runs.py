@@ -28,6 +28,9 @@ class Runs:
         factory=lambda: deque(maxlen=_OVERLAPS_KEPT), init=False
     )
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def get(self, key: RunKey) -> Run | None:
         return self._runs.get(key)
 
