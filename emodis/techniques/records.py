@@ -10,15 +10,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from emodis.packets.model import Address, Echo, Probe, Reply, ReplyKind, Train, TrainOutcome
 from emodis.wire.v1.techniques_pb2 import ProbeRecord, TrainRecord
 
-_KINDS_V4 = {
-    0: ReplyKind.ECHO_REPLY,
-    11: ReplyKind.TIME_EXCEEDED,
-    3: ReplyKind.UNREACHABLE,
-}
-_KINDS_V6 = {
-    129: ReplyKind.ECHO_REPLY,
-    3: ReplyKind.TIME_EXCEEDED,
-    1: ReplyKind.UNREACHABLE,
+# ICMP types by the length of the address that sent them.
+_KINDS = {
+    4: {0: ReplyKind.ECHO_REPLY, 11: ReplyKind.TIME_EXCEEDED, 3: ReplyKind.UNREACHABLE},
+    16: {129: ReplyKind.ECHO_REPLY, 3: ReplyKind.TIME_EXCEEDED, 1: ReplyKind.UNREACHABLE},
 }
 _PORT_UNREACHABLE = {4: 3, 16: 4}
 
@@ -66,8 +61,7 @@ def reply_kind(record: ProbeRecord) -> ReplyKind | None:
     """What sort of answer it got; None without one, or when the type is none of ours."""
     if not record.HasField("received_ns"):
         return None
-    kinds = _KINDS_V4 if len(record.address) == 4 else _KINDS_V6
-    return kinds.get(record.icmp_type)
+    return _KINDS.get(len(record.address), {}).get(record.icmp_type)
 
 
 def is_port_unreachable(record: ProbeRecord) -> bool:

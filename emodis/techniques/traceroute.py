@@ -31,13 +31,16 @@ from emodis.wire.v1.techniques_pb2 import (
 
 # A Linux host that has just answered a burst refills one answer in a second.
 _REFILL_NS = 1_100 * 1_000_000
+_MAX_TTL = 64
+# Whatever a record claims.
+_LONGEST_RTT_NS = 60 * NS_PER_S
 
 
 @attrs.frozen(kw_only=True)
 class Parameters:
     """Everything that a requester may choose."""
 
-    max_ttl: int = whole(30, 1, 64, unit="hops", text="how far to look")
+    max_ttl: int = whole(30, 1, _MAX_TTL, unit="hops", text="how far to look")
     rounds: int = whole(3, 1, 10, unit="", text="probes for each hop")
     settle_s: float = real(0.5, 0.1, 5.0, unit="s", text="a round is over after this silence")
     timeout_s: float = real(2.0, 0.5, 10.0, unit="s", text="longest wait for an answer")
@@ -174,7 +177,7 @@ def _answers_by_ttl(trains: Sequence[TrainRecord]) -> dict[int, list[HopAnswer]]
     answers: dict[int, list[HopAnswer]] = {}
     for number, train in enumerate(trains, start=1):
         for probe in train.probes:
-            if probe.HasField("sent_ns"):
+            if probe.HasField("sent_ns") and 1 <= probe.ttl <= _MAX_TTL:
                 answers.setdefault(probe.ttl, []).append(_hop_answer(number, probe))
     return answers
 
@@ -183,7 +186,7 @@ def _hop_answer(number: int, probe: ProbeRecord) -> HopAnswer:
     answer = HopAnswer(round=number)
     rtt_ns = records.rtt_ns(probe)
     # An answer from before its probe belongs to another one, or the clock was set back.
-    if rtt_ns is None or rtt_ns < 0:
+    if rtt_ns is None or not 0 <= rtt_ns <= _LONGEST_RTT_NS:
         return answer
     answer.address = probe.address
     answer.rtt_ns = rtt_ns

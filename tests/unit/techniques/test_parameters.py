@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from emodis.techniques import parameters
+from emodis.techniques.base import BadParameters
+from emodis.techniques.pathneck import Parameters as PathneckParameters
+from emodis.techniques.ping import Parameters as PingParameters
+from emodis.techniques.traceroute import Parameters as TracerouteParameters
+from emodis.wire.v1 import techniques_pb2
+
+ALL = [
+    (PingParameters, techniques_pb2.PingParameters),
+    (TracerouteParameters, techniques_pb2.TracerouteParameters),
+    (PathneckParameters, techniques_pb2.PathneckParameters),
+]
+
+
+@pytest.mark.parametrize(("cls", "message"), ALL)
+def test_parameters_survive_their_message(cls: type[Any], message: type[Any]) -> None:
+    sent = parameters.to_message(cls(), message).SerializeToString()
+    assert parameters.from_message(cls, message.FromString(sent)) == cls()
+
+
+@pytest.mark.parametrize(("cls", "message"), ALL)
+def test_message_and_declaration_have_the_same_fields(cls: type[Any], message: type[Any]) -> None:
+    declared = {field.name for field in attrs.fields(cls)}
+    assert declared == {field.name for field in message.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize(("cls", "message"), ALL)
+def test_every_option_has_a_help_text_and_bounds(cls: type[Any], message: type[Any]) -> None:
+    for option in parameters.options(cls):
+        assert option.help
+        assert option.bounds
+        assert option.default is not None
+
+
+@pytest.mark.parametrize(
+    ("texts", "complaint"),
+    [
+        ({"cuont": "3"}, "there is no parameter 'cuont'; there are count, interval_s,"),
+        ({"count": "0"}, "count must be 1 to 1000 packets, not 0"),
+        ({"count": "1001"}, "count must be 1 to 1000 packets, not 1001"),
+        ({"count": "ten"}, "count must be 1 to 1000 packets, not 'ten'"),
+        ({"count": "2.5"}, "count must be 1 to 1000 packets, not '2.5'"),
+        ({"interval_s": "nan"}, "interval_s must be 0.01 to 60 s, not nan"),
+        ({"interval_s": "inf"}, "interval_s must be 0.01 to 60 s, not inf"),
+        ({"interval_s": "0.001"}, "interval_s must be 0.01 to 60 s, not 0.001"),
+        ({"interval_s": ""}, "interval_s must be 0.01 to 60 s, not ''"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_range(texts: dict[str, str], complaint: str) -> None:
+    with pytest.raises(BadParameters) as error:
+        parameters.parse(PingParameters, texts)
+    assert str(error.value).startswith(complaint)
+
+
+def test_words_and_switches() -> None:
+    chosen = parameters.parse(PathneckParameters, {"mute": "none", "adaptive": "Off"})
+    assert (chosen.mute, chosen.adaptive) == ("none", False)
+    with pytest.raises(BadParameters, match="mute must be badsum, none, not 'loud'"):
+        parameters.parse(PathneckParameters, {"mute": "loud"})
+    with pytest.raises(BadParameters, match="adaptive must be on, off, not 'maybe'"):
+        parameters.parse(PathneckParameters, {"adaptive": "maybe"})
+
+
+def test_a_message_out_of_range_is_refused_too() -> None:
+    with pytest.raises(BadParameters, match="count must be"):
+        parameters.from_message(PingParameters, techniques_pb2.PingParameters())
