@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import errno
 from collections.abc import Callable
 from typing import Protocol
@@ -61,6 +62,14 @@ class Interrupt(Protocol):
         ...
 
 
+class Stop(enum.Enum):
+    """Why a train was cut short."""
+
+    INTERRUPT = "interrupt"
+    BYTE_CAP = "byte cap"
+    STOP_BY = "stop_by"
+
+
 @attrs.define(kw_only=True)
 class Traffic:
     """What a run has sent and received so far, as whole IP packets; only answers to us count."""
@@ -73,6 +82,8 @@ class Traffic:
     started_unix_ns: int | None = None
     # Send call of the latest train's first packet, CLOCK_MONOTONIC.
     train_started_ns: int | None = None
+    # Why the latest train was cut short, if it was.
+    stopped_by: Stop | None = None
 
 
 class Transport(Protocol):
@@ -131,11 +142,17 @@ class Gate:
 
     def lets(self, size_bytes: int) -> bool:
         """Whether a send call with this many bytes may be made."""
+        self.traffic.stopped_by = self._objection(size_bytes)
+        return self.traffic.stopped_by is None
+
+    def _objection(self, size_bytes: int) -> Stop | None:
         if self.interrupt.waiting():
-            return False
+            return Stop.INTERRUPT
         if self.max_bytes and self.traffic.sent_bytes + size_bytes > self.max_bytes:
-            return False
-        return self.boottime_ns() + transmission_ns(size_bytes) <= self.stop_by_boottime_ns
+            return Stop.BYTE_CAP
+        if self.boottime_ns() + transmission_ns(size_bytes) > self.stop_by_boottime_ns:
+            return Stop.STOP_BY
+        return None
 
 
 def transmission_ns(size_bytes: int) -> int:

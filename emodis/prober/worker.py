@@ -1,0 +1,272 @@
+"""The prober process: takes a run, drives its conversation over the transport, says how it ended.
+
+Everything is loaded and every socket open before it says that it is ready. It knows no Twisted, and
+does nothing but the exchange while a train is in flight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import random
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
+from emodis.packets.model import Address, Train
+from emodis.packets.raw import RawTransport
+from emodis.packets.transport import Stop, Traffic, Transport, TransportError
+from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
+from emodis.prober.privileges import die_with_parent, wake_on_time
+from emodis.prober.protocol import Channel, RunInterrupt
+from emodis.techniques import registry
+from emodis.techniques.base import BadParameters, Context, Measured, Technique
+from emodis.techniques.registry import UnknownTechnique
+from emodis.wire.framing import FrameTooLarge
+from emodis.wire.v1.common_pb2 import (
+    BLAME_AGENT,
+    BLAME_US,
+    END_FAILED,
+    TRANSPORT_RAW,
+    Body,
+    Cost,
+    Outcome,
+)
+from emodis.wire.v1.prober_pb2 import (
+    FromProber,
+    ProberDone,
+    ProberProgress,
+    ProberReady,
+    ProberRun,
+)
+
+LARGEST_OBSERVATIONS_BYTES = 768 << 10
+PROGRESS_INTERVAL_NS = 1_000_000_000
+NO_RAW_SOCKETS = (
+    "raw sockets need root or CAP_NET_RAW; start Emodis as root, or give it the capability "
+    "(systemd: AmbientCapabilities=CAP_NET_RAW)"
+)
+
+
+class _RunOver(Exception):
+    """The run ends here; the outcome says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.ending.reason)
+        self.outcome = outcome
+
+
+class Worker:
+    """Serves one daemon until it is gone."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        transport: Transport,
+        lookup: Callable[[str], Technique],
+        chance: random.Random,
+    ) -> None:
+        self._channel = channel
+        self._transport = transport
+        self._lookup = lookup
+        self._chance = chance
+        self._progress_ns = 0
+        self._traffic = Traffic()
+
+    def serve(self) -> None:
+        """Say that we are ready, then take run after run until the daemon hangs up."""
+        self._channel.send(FromProber(ready=self._ready()))
+        while (message := self._channel.next()) is not None:
+            # An abort that finds no run came too late: the run's end is on its way already.
+            if message.HasField("run"):
+                self._finish(message.run, self._measure(message.run))
+
+    def _ready(self) -> ProberReady:
+        return ProberReady(
+            transports=[TRANSPORT_RAW],
+            families=1,
+            tx_stamp=self._transport.tx_stamp,
+            rx_stamp=self._transport.rx_stamp,
+            pid=os.getpid(),
+        )
+
+    def _finish(self, run: ProberRun, outcome: Outcome) -> None:
+        traffic = self._traffic
+        outcome.cost.CopyFrom(_cost(traffic))
+        outcome.transport = TRANSPORT_RAW
+        if traffic.started_unix_ns is not None:
+            outcome.started_unix_ns = traffic.started_unix_ns
+            outcome.duration_ns = max(0, realtime_ns() - traffic.started_unix_ns)
+        try:
+            self._channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
+        except FrameTooLarge:
+            outcome = crashed("its result was too large", outcome.cost)
+            self._channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
+
+    def _measure(self, run: ProberRun) -> Outcome:
+        """Every way a run can end is an outcome; no exception leaves this."""
+        self._traffic = Traffic()
+        try:
+            return self._converse(run)
+        except _RunOver as over:
+            return over.outcome
+        except TransportError as error:
+            return ended(END_FAILED, error.reason, str(error), BLAME_AGENT)
+        except BadParameters as error:
+            return ended(END_FAILED, "bad_params", str(error), BLAME_US)
+        except Exception as error:
+            detail = _in_one_line(error)
+            complain(f"{run.call.technique}: {detail}")
+            return crashed(detail)
+        finally:
+            self._transport.end()
+
+    def _converse(self, run: ProberRun) -> Outcome:
+        address = _address(run.target.address)
+        self._transport.begin(address, max_bytes=run.max_bytes)
+        self._traffic = self._transport.traffic
+        technique = self._technique(run.call)
+        context = Context(address=address, seed=self._chance.getrandbits(63))
+        conversation = technique.conversation(run.call, context)
+        interrupt = RunInterrupt(self._channel, run.run)
+        self._progress_ns = monotonic_ns()
+        try:
+            train = next(conversation)
+            while True:
+                self._wait(train, run, interrupt)
+                outcome = self._transport.exchange(
+                    train, stop_by_boottime_ns=run.stop_by_boottime_ns, interrupt=interrupt
+                )
+                self._check(run, interrupt, outcome.cut_short)
+                self._report(train, run)
+                train = conversation.send(outcome)
+        except StopIteration as stop:
+            measured: Measured = stop.value
+            return _outcome(measured, technique)
+        finally:
+            conversation.close()
+
+    def _technique(self, call: Body) -> Technique:
+        try:
+            technique = self._lookup(call.technique)
+        except UnknownTechnique as error:
+            hint = f"The agent's Emodis cannot do that: {error}."
+            raise _RunOver(ended(END_FAILED, "unknown_technique", hint, BLAME_AGENT)) from None
+        if call.schema != technique.SCHEMA:
+            hint = (
+                f"{call.technique} came in version {call.schema} of its messages, this prober "
+                f"knows {technique.SCHEMA}; update Emodis on the older side."
+            )
+            raise _RunOver(ended(END_FAILED, "unknown_schema", hint, BLAME_AGENT))
+        return technique
+
+    def _wait(self, train: Train, run: ProberRun, interrupt: RunInterrupt) -> None:
+        """Hold the train back until its time."""
+        started_ns = self._traffic.train_started_ns
+        until_ns = 0 if started_ns is None else started_ns + train.not_before_ns
+        while True:
+            self._check(run, interrupt, False)
+            left_ns = until_ns - monotonic_ns()
+            if left_ns <= 0:
+                return
+            left_ns = min(left_ns, run.stop_by_boottime_ns - boottime_ns())
+            if left_ns <= 0:
+                raise _RunOver(out_of_time())
+            select.select([interrupt], [], [], left_ns / 1e9)
+
+    def _check(self, run: ProberRun, interrupt: RunInterrupt, cut_short: bool) -> None:
+        if interrupt.waiting():
+            raise _RunOver(cancelled())
+        if cut_short and self._traffic.stopped_by is Stop.BYTE_CAP:
+            raise _RunOver(out_of_bytes(run.max_bytes))
+        if cut_short:
+            raise _RunOver(out_of_time())
+
+    def _report(self, train: Train, run: ProberRun) -> None:
+        """Between trains only, and at most once a second."""
+        now_ns = monotonic_ns()
+        if train.progress is None or now_ns - self._progress_ns < PROGRESS_INTERVAL_NS:
+            return
+        self._progress_ns = now_ns
+        done, total = train.progress
+        cost = _cost(self._traffic)
+        progress = ProberProgress(run=run.run, done=done, total=total, cost=cost)
+        self._channel.send(FromProber(progress=progress))
+
+
+def _address(packed: bytes) -> Address:
+    try:
+        return ip_address(packed)
+    except ValueError:
+        hint = f"A target address has 4 or 16 bytes, this one {len(packed)}."
+        raise _RunOver(ended(END_FAILED, "bad_params", hint, BLAME_US)) from None
+
+
+def _cost(traffic: Traffic) -> Cost:
+    return Cost(
+        sent_packets=traffic.sent_packets,
+        recv_packets=traffic.recv_packets,
+        sent_bytes=traffic.sent_bytes,
+        recv_bytes=traffic.recv_bytes,
+    )
+
+
+def _outcome(measured: Measured, technique: Technique) -> Outcome:
+    outcome = Outcome(ending=measured.ending, quality=measured.quality)
+    if measured.result is not None:
+        outcome.result.technique = technique.NAME
+        outcome.result.schema = technique.SCHEMA
+        outcome.result.body = measured.result.SerializeToString()
+    observations = measured.observations.SerializeToString()
+    if len(observations) <= LARGEST_OBSERVATIONS_BYTES:
+        outcome.observations = observations
+    else:
+        outcome.quality.reasons.append("The raw observations were too large to be kept.")
+    return outcome
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def complain(text: str) -> None:
+    """One line for the log of whoever started this process."""
+    sys.stderr.write(f"prober: {text}\n")
+    sys.stderr.flush()
+
+
+def main() -> int:
+    """Entry point of `python -m emodis.prober.worker`."""
+    parser = argparse.ArgumentParser(prog="emodis.prober.worker", description="Started by Emodis.")
+    parser.add_argument("--fd", type=int, required=True, help="our end of a socket pair")
+    parser.add_argument("--parent", type=int, required=True, help="pid of whoever started us")
+    arguments = parser.parse_args()
+    if not die_with_parent(arguments.parent):
+        return 0
+    # A ^C or a service stop hits the whole group; the daemon decides, and tells us by hanging up.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wake_on_time()
+    chance = random.SystemRandom()
+    try:
+        transport = RawTransport(chance)
+    except PermissionError:
+        complain(NO_RAW_SOCKETS)
+        return os.EX_NOPERM
+    channel = Channel(socket.socket(fileno=arguments.fd))
+    gc.freeze()
+    try:
+        Worker(channel, transport, registry.get, chance).serve()
+    except Exception as error:
+        complain(_in_one_line(error))
+        return os.EX_SOFTWARE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
