@@ -61,7 +61,10 @@ def main(state_path: str, host: str, report: int, command: list[str]) -> None:
     os.set_inheritable(report, False)
     leader = os.getsid(0) == os.getpid()
     try:
-        enter(state_path, host)
+        try:
+            enter(state_path, host)
+        except FileNotFoundError:
+            raise ProcessLookupError("the lab is gone") from None
         if pid := fork_for_parent():
             os.write(report, b"%d\n" % pid)
             return

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import IO
 
@@ -45,15 +46,15 @@ def main(directory: Path, name: str, state_fd: int, owner_fd: int) -> None:
         state_file = os.fdopen(state_fd, "w")
         os.set_inheritable(state_fd, False)
         plan = make_plan(load(directory / TOPOLOGY_FILE))
-        directory, traffic = _raise_lab(plan, directory, name, state_file, user_namespace)
+        directory, traffic = _raise_lab(plan, directory, name, state_file, answer, user_namespace)
     except LabError as error:
-        os.write(answer, json.dumps({"error": str(error)}).encode())
+        os.write(answer, json.dumps({"error": str(error)}).encode() + b"\n")
         return
     except BrokenPipeError:
         return
     wake = _signals_as_bytes()
     try:
-        os.write(answer, b"{}")
+        os.write(answer, b"{}\n")
         os.close(answer)
         _stay(wake, owner_fd, traffic)
     except BrokenPipeError:
@@ -63,7 +64,7 @@ def main(directory: Path, name: str, state_fd: int, owner_fd: int) -> None:
 
 
 def _raise_lab(
-    plan: Plan, directory: Path, name: str, state_file: IO[str], user_namespace: bool
+    plan: Plan, directory: Path, name: str, state_file: IO[str], answer: int, user_namespace: bool
 ) -> tuple[Path, int | None]:
     """Everything from an empty pid namespace to a lab that is listed."""
     pid = int(os.readlink("/proc/self"))  # as seen from outside: /proc is still the outer one
@@ -76,7 +77,7 @@ def _raise_lab(
         raise refused("to show a hosts file inside the lab", error) from error
     with contextlib.suppress(PermissionError):  # in some containers; ps then shows too much
         kernel.mount("proc", "/proc", "proc")
-    traffic = _start_traffic(plan, networks, state_file)
+    traffic = _start_traffic(plan, networks, not_for_it=(state_file.fileno(), answer))
     values = states.LabState(
         name=name,
         pid=pid,
@@ -87,15 +88,21 @@ def _raise_lab(
     return states.bear(directory, state_file, values), traffic
 
 
-def _start_traffic(plan: Plan, networks: dict[str, int], state_file: IO[str]) -> int | None:
-    """Fork the one process of all generators; None if there is no cross traffic."""
+def _start_traffic(plan: Plan, networks: dict[str, int], not_for_it: tuple[int, ...]) -> int | None:
+    """Fork the one process of all generators; None if there is no cross traffic.
+
+    It must not keep open what others wait to see closed.
+    """
     if not plan.flows:
         return None
     if pid := os.fork():
         return pid
-    state_file.close()
+    for descriptor in not_for_it:
+        os.close(descriptor)
     try:
         generate(plan.flows, networks)
+    except BaseException:
+        traceback.print_exc()  # into the lab's log: this process must not run its parent's exits
     finally:
         os._exit(1)
 
@@ -116,19 +123,16 @@ def _stay(wake: int, owner_fd: int, traffic: int | None) -> None:
     if owner_fd != NO_OWNER:
         fcntl.fcntl(owner_fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         poll.register(owner_fd, select.POLLIN | select.POLLHUP)
-    while True:
+    # Reaping comes first: who died before the handlers stood has left no byte.
+    while traffic not in _reap():
         ready = {descriptor for descriptor, _ in poll.poll()}
-        if owner_fd in ready:
+        if owner_fd in ready or set(os.read(wake, 4096)) - {signal.SIGCHLD}:
             return
-        if set(os.read(wake, 4096)) - {signal.SIGCHLD}:
-            return
-        if traffic is not None and traffic in _reap():
-            print("the cross traffic died, so the lab was taken down", file=sys.stderr)  # noqa: T201
-            return
+    print("the cross traffic died, so the lab was taken down", file=sys.stderr)  # noqa: T201
 
 
-def _reap() -> set[int]:
-    dead = set()
+def _reap() -> set[int | None]:
+    dead: set[int | None] = set()
     with contextlib.suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             dead.add(pid)

@@ -50,7 +50,10 @@ def launch(topology: Topology, *, detached: bool) -> tuple[Path, states.LabState
         if reader is not None:
             os.close(reader)
     owner = None if writer is None else os.fdopen(writer, "wb", buffering=0)
-    return named, states.read(named), owner
+    try:
+        return named, states.read(named), owner
+    except FileNotFoundError as error:
+        raise LabError(f"lab {topology.name} ended at once; see {named}.log") from error
 
 
 def _start(directory: Path, name: str, lock: int, owner: int | None) -> None:
@@ -76,7 +79,7 @@ def _start(directory: Path, name: str, lock: int, owner: int | None) -> None:
         if not select.select([process.stdout], [], [], UP_TIMEOUT_S)[0]:
             process.kill()
             raise LabError(f"the lab did not come up within {UP_TIMEOUT_S:.0f} s")
-        word = process.stdout.read()
+        word = process.stdout.readline()
     if not word:
         lines = log.read_text().splitlines() or ["no word"]
         raise LabError(f"the lab's process died at its start: {lines[-1]}")

@@ -117,7 +117,8 @@ def make_plan(topology: Topology) -> Plan:
             address=addresses[name],
             loopback=addresses[name] if node.kind is Kind.ROUTER else None,
             interfaces=interfaces[name],
-            routes=_routes(topology, name, interfaces[name], destinations),
+            routes=_routes(topology, name, interfaces[name], destinations)
+            + _sink_routes(flows, name, interfaces[name]),
         )
     return Plan(topology=topology, prefixes=prefixes, nodes=nodes, flows=flows)
 
@@ -214,6 +215,20 @@ def _routes(
         )
         for address, owner in destinations
         if owner != name and address not in connected
+    )
+
+
+def _sink_routes(
+    flows: tuple[Flow, ...], name: str, interfaces: tuple[Interface, ...]
+) -> tuple[Route, ...]:
+    """How the cross traffic that starts here gets onto its one link."""
+    by_peer = {interface.peer: interface for interface in interfaces}
+    ours = [
+        (flow.sink, by_peer[flow.traffic.receiver]) for flow in flows if flow.traffic.sender == name
+    ]
+    return tuple(
+        Route(destination=IPv4Network(sink), via=towards.peer_address, interface=towards.name)
+        for sink, towards in ours
     )
 
 

@@ -88,15 +88,19 @@ def _orphaned(directory: Path) -> bool:
 
 
 def clean() -> None:
-    """Remove what dead labs left; a log that says something is kept as NAME.log."""
+    """Remove what dead labs left."""
     place = prepare()
     with _alone(place):
         for directory in [entry for entry in place.iterdir() if entry.is_dir()]:
             if _orphaned(directory):
-                _discard(directory)
+                discard(directory)
 
 
-def _discard(directory: Path) -> None:
+def discard(directory: Path) -> None:
+    """Remove a lab's directory; a log that says something is kept as NAME.log.
+
+    Called by those who hold the lock, or know that nobody does.
+    """
     log = directory / LOG
     if not directory.name.startswith(".") and log.exists() and log.stat().st_size:
         log.replace(directory.with_name(f"{directory.name}.log"))
@@ -134,11 +138,6 @@ def bear(directory: Path, state: IO[str], values: LabState) -> Path:
 
 def already_up(name: str) -> str:
     return f"a lab {name!r} is up already; `emodis-lab down {name}`, or give this one a --name"
-
-
-def discard(directory: Path) -> None:
-    """Remove the directory of a lab that ends; called by those who hold its lock."""
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def find(name: str) -> tuple[Path, LabState]:
