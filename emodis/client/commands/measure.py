@@ -1,0 +1,52 @@
+"""`emodis-client measure`."""
+
+from __future__ import annotations
+
+import click
+
+from emodis.client.options import (
+    OPTIONS_EPILOG,
+    as_map_option,
+    fail_if_option,
+    format_option,
+    parameter_option,
+    technique_option,
+    verbose_option,
+)
+from emodis.client.shell import Shell
+
+
+@click.command("measure", epilog=OPTIONS_EPILOG)
+@click.argument("destinations", nargs=-1, metavar="DEST...")
+@technique_option
+@parameter_option
+@fail_if_option
+@format_option
+@as_map_option
+@verbose_option
+@click.pass_obj
+def measure_command(
+    shell: Shell,
+    *,
+    destinations: tuple[str, ...],
+    tech: str,
+    parameters: tuple[str, ...],
+    fail_if: tuple[str, ...],
+) -> int:
+    """Measure from this host to DEST, with no master.
+
+    Needs raw sockets: run it as root, or give the interpreter CAP_NET_RAW.
+    """
+    from emodis.client.measuring import Order, carry_out
+    from emodis.client.options import pairs
+    from emodis.client.request import Wishes
+
+    listing = parameters == ("help",)
+    wishes = Wishes(
+        technique=tech,
+        options={} if listing else pairs(parameters),
+        destinations=destinations,
+    )
+    return carry_out(
+        shell, Order(wishes=wishes, direction="upstream", fail_if=fail_if, listing=listing)
+    )

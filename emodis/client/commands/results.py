@@ -1,0 +1,27 @@
+"""`emodis-client results`."""
+
+from __future__ import annotations
+
+import click
+
+from emodis.client.options import fail_if_option, format_option, general_options
+from emodis.client.shell import Shell
+
+
+@click.command("results")
+@click.argument("measurement_id", metavar="ID")
+@click.option("--follow", is_flag=True, help="Stay until the measurement has ended.")
+@click.option("--observations", is_flag=True, help="Every probe too; only with --format json.")
+@fail_if_option
+@format_option
+@general_options
+@click.pass_obj
+def results_command(
+    shell: Shell, *, measurement_id: str, follow: bool, observations: bool, fail_if: tuple[str, ...]
+) -> int:
+    """Show what measurement ID has found so far."""
+    from emodis.client.measuring import read_back
+
+    return read_back(
+        shell, measurement_id, follow=follow, observations=observations, fail_if=fail_if
+    )

@@ -1,0 +1,88 @@
+"""What a piece of the client's work may use: a master, a prober, names, time, and word of ^C.
+
+Everything that tests replace stands here; `runtime` fills it with the real things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from emodis.client.calls import Call
+from emodis.client.finish import Finish
+from emodis.wire.v1.client_pb2 import ToClient
+from emodis.wire.v1.common_pb2 import Outcome, RunKey
+from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
+
+T = TypeVar("T")
+Work = Coroutine[Deferred[Any], Any, T]
+
+
+class Asking(Protocol):
+    """One call under way."""
+
+    def start(self) -> Deferred[Finish]:
+        """Fires once, and never fails."""
+        ...
+
+    def interrupt(self) -> None:
+        """The user wants to leave: cancel, and come to an end soon."""
+        ...
+
+
+class Master(Protocol):
+    """Whom to ask."""
+
+    def asking(self, call: Call, on_message: Callable[[ToClient], None]) -> Deferred[Asking]:
+        """Prepare a conversation; Trouble where the master's name or place forbids it."""
+        ...
+
+
+class Prober(Protocol):
+    """emodis.prober.driver.Prober as it is used here."""
+
+    def start(self) -> Deferred[ProberReady]: ...
+    def run(
+        self, run: ProberRun, on_progress: Callable[[ProberProgress], None]
+    ) -> Deferred[Outcome]: ...
+    def abort(self, run: RunKey) -> None: ...
+    def stop(self) -> Deferred[None]: ...
+
+
+@attrs.define
+class Interrupts:
+    """^C and SIGTERM on their way to whoever winds up."""
+
+    handler: Callable[[], None] | None = None
+
+    def fire(self) -> bool:
+        """False: nobody is there to wind up, so the run ends here and now."""
+        if self.handler is None:
+            return False
+        self.handler()
+        return True
+
+
+@attrs.define
+class Desk:
+    """All of it."""
+
+    clock: IReactorTime
+    master: Master
+    prober: Callable[[], Prober]
+    # IPv4 addresses of a name, first choice first; fails with Trouble (usage).
+    resolve: Callable[[str], Deferred[list[str]]]
+    boottime_ns: Callable[[], int]
+    interrupts: Interrupts = attrs.field(factory=Interrupts)
+
+
+class Runtime(Protocol):
+    """The seam between the command line, which wants an answer, and Twisted, which wants to run."""
+
+    def run(self, work: Callable[[Desk], Work[T]]) -> T:
+        """Give back the work's result or raise what it raised."""
+        ...

@@ -1,0 +1,226 @@
+"""From a measuring command to its exit code: check, measure, print, judge.
+
+What `request`, `measure` and `results` share. Everything that can be said without a master or a
+packet is said first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import attrs
+import click
+
+from emodis.client import request, service, thresholds, upstream, verdict
+from emodis.client.config import Settings
+from emodis.client.desk import Desk
+from emodis.client.exits import Exit, Trouble
+from emodis.client.finish import Finish, Way
+from emodis.client.live import View, view
+from emodis.client.render import as_json
+from emodis.client.render.directory import choice as choice_line
+from emodis.client.render.table import show
+from emodis.client.render.tables import console
+from emodis.client.render.words import seconds, size
+from emodis.client.report import Report
+from emodis.client.shell import Shell
+from emodis.client.thresholds import Threshold
+from emodis.techniques import registry
+from emodis.techniques.base import Technique
+from emodis.topology.asn import AsMap
+from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body
+
+IDEMPOTENCY_BYTES = 16
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """A measuring command, as said."""
+
+    wishes: request.Wishes
+    direction: str
+    fail_if: tuple[str, ...] = ()
+    # Only list the technique's parameters.
+    listing: bool = False
+
+
+@attrs.define
+class Measuring:
+    """An order that makes sense, on its way."""
+
+    order: Order
+    technique: Technique
+    call: Body
+    as_map: AsMap | None
+    view: View
+    reports: list[Report] = attrs.field(factory=list)
+
+    async def work(self, desk: Desk) -> list[Report]:
+        """This host first, then the agents, so that the two do not disturb each other."""
+        wishes = self.order.wishes
+        if self.order.direction in {"upstream", "both"}:
+            targets = await upstream.targets_of(desk, wishes.destinations)
+            here = upstream.Upstream(
+                desk, self.technique, self.call, targets, self.as_map, self.view.take
+            )
+            self.reports.append(await here.measure())
+            if self.reports[-1].finish.way is Way.INTERRUPTED:
+                return self.reports
+        if self.order.direction in {"downstream", "both"}:
+            wanted = request.build(wishes, self.call, os.urandom(IDEMPOTENCY_BYTES))
+            self.reports.append(await service.request(desk, wanted, self.view.take))
+        return self.reports
+
+
+def carry_out(shell: Shell, order: Order) -> int:
+    """Do what `request` or `measure` was asked to."""
+    wishes = order.wishes
+    technique = request.technique_named(wishes.technique)
+    if order.listing:
+        for line in request.option_lines(technique.options()):
+            click.echo(line)
+        return Exit.OK
+    call = request.call(technique, wishes.options)
+    limits = [thresholds.parse(text, wishes.technique) for text in order.fail_if]
+    settings = shell.settings
+    _check(order)
+    seen = _view(shell, settings, upstream=order.direction == "upstream")
+    as_map = upstream.open_map(settings.as_map)
+    measuring = Measuring(order, technique, call, as_map, seen)
+    try:
+        reports = shell.runtime(settings).run(measuring.work)
+    finally:
+        seen.close()
+    if (wishes.dry_run or wishes.detach) and order.direction == "downstream":
+        return _left_alone(shell, settings, reports[0], detach=wishes.detach)
+    _fill_owners(reports, as_map)
+    return _conclude(shell, settings, reports, limits)
+
+
+def read_back(
+    shell: Shell, measurement_id: str, *, follow: bool, observations: bool, fail_if: Sequence[str]
+) -> int:
+    """Do what `results` was asked to."""
+    settings = shell.settings
+    as_map = upstream.open_map(settings.as_map)
+    seen = _view(shell, settings)
+    try:
+        report = shell.runtime(settings).run(
+            lambda desk: service.results(
+                desk,
+                measurement_id,
+                seen.take,
+                follow=follow,
+                with_observations=observations,
+            )
+        )
+    finally:
+        seen.close()
+    limits = [thresholds.parse(text, report.call.technique) for text in fail_if]
+    _fill_owners([report], as_map)
+    return _conclude(shell, settings, [report], limits, observations=observations)
+
+
+def complain(shell: Shell, finish: Finish) -> None:
+    """Say why a conversation did not end well; nothing when it did."""
+    if not finish.text:
+        return
+    text = finish.text
+    if finish.way is Way.UNREACHABLE:
+        text = f"the master is unreachable: {text}"
+    elif finish.way is Way.LOST:
+        text = f"the master is gone: {text}"
+    hint = f" ({finish.hint})" if finish.hint else ""
+    shell.say(f"emodis-client: {text}{hint}")
+
+
+def _check(order: Order) -> None:
+    """What options cannot go together."""
+    wishes = order.wishes
+    if order.direction != "downstream":
+        if not wishes.destinations:
+            raise Trouble("name at least one destination to measure from this host", Exit.USAGE)
+        if wishes.detach or wishes.dry_run:
+            raise Trouble(
+                "--detach and --dry-run are for measurements by agents; "
+                "this host would measure, too",
+                Exit.USAGE,
+            )
+    # Also for what only the master resolves: no round trip for a name that cannot be one.
+    request.build(wishes, Body(), b"")
+
+
+def _conclude(
+    shell: Shell,
+    settings: Settings,
+    reports: Sequence[Report],
+    limits: Sequence[Threshold],
+    *,
+    observations: bool = False,
+) -> int:
+    """Print what has arrived, say how it went, and judge."""
+    arrived = [report for report in reports if report.results or report.finish.way is Way.COMPLETE]
+    if settings.format == "json":
+        if arrived:
+            click.echo(as_json.results(reports, observations=observations))
+    else:
+        show(arrived, console())
+    sys.stdout.flush()
+    for report in reports:
+        complain(shell, report.finish)
+        _sum_up(shell, report)
+    held = thresholds.held(limits, reports)
+    for line in held:
+        shell.say(line)
+    return verdict.of_reports(reports, held=bool(held))
+
+
+def _sum_up(shell: Shell, report: Report) -> None:
+    """What the measurement did, in a line."""
+    ended = report.ended
+    if ended is not None and ended.text:
+        shell.say(f"emodis-client: {ended.text}")
+    if not report.results:
+        return
+    first = min(r.outcome.started_unix_ns for r in report.results.values())
+    last = max(r.outcome.started_unix_ns + r.outcome.duration_ns for r in report.results.values())
+    took = f"took {seconds((last - first) / 1e9)}, " if first > 0 else ""
+    name = f"measurement {report.measurement_id}: " if report.measurement_id else ""
+    shell.say(f"{name}{took}sent {size(report.cost.sent_bytes)}")
+
+
+def _left_alone(shell: Shell, settings: Settings, report: Report, *, detach: bool) -> int:
+    """After a dry run, or when the measurement goes on without us."""
+    complain(shell, report.finish)
+    code = verdict.of_finish(report.finish)
+    ended = report.ended
+    if not code and ended is not None and ended.code != CODE_UNSPECIFIED:
+        shell.say(f"emodis-client: {ended.text}")
+        code = verdict.of_code(ended.code)
+    if code:
+        return code
+    if settings.format == "json":
+        click.echo(as_json.results([report]))
+    elif detach:
+        click.echo(report.measurement_id)
+    else:
+        for choice in report.choices.values():
+            click.echo(choice_line(choice))
+    return Exit.OK
+
+
+def _fill_owners(reports: Sequence[Report], as_map: AsMap | None) -> None:
+    """The user's own map knows what the master's did not."""
+    for report in reports:
+        for result in report.results.values():
+            try:
+                technique = registry.get(result.outcome.result.technique)
+            except registry.UnknownTechnique:
+                continue
+            upstream.add_owners(result, technique, as_map)
+
+
+def _view(shell: Shell, settings: Settings, *, upstream: bool = False) -> View:
+    return view(sys.stderr, shell.environ, shell.now_s, upstream=upstream, verbose=settings.verbose)

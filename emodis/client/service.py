@@ -1,0 +1,96 @@
+"""What the client can be asked to do, free of any command line.
+
+Each function ends when its work has ended, however it ended: the report says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from emodis.client.calls import (
+    AgentsCall,
+    Call,
+    CancelCall,
+    RequestCall,
+    ResultsCall,
+    StatusCall,
+)
+from emodis.client.desk import Desk
+from emodis.client.finish import Finish
+from emodis.client.report import Report
+from emodis.wire.v1.client_pb2 import AgentEntry, Request, Status, ToClient
+
+Watch = Callable[[ToClient], None]
+
+
+@attrs.frozen(kw_only=True)
+class Directory:
+    """The agents a master told of, in its order."""
+
+    agents: tuple[AgentEntry, ...]
+    finish: Finish
+
+
+@attrs.frozen(kw_only=True)
+class MasterStatus:
+    """A master's word on itself; None when it did not come."""
+
+    status: Status | None
+    finish: Finish
+
+
+async def request(desk: Desk, wanted: Request, watch: Watch) -> Report:
+    """Have it measured; `watch` sees every message as it comes."""
+    report = Report(call=wanted.call, to_me=not wanted.destinations)
+    return await _gather(desk, RequestCall(wanted), report, watch)
+
+
+async def results(
+    desk: Desk, measurement_id: str, watch: Watch, *, follow: bool, with_observations: bool
+) -> Report:
+    """What has been measured; with `follow`, also what still is."""
+    call = ResultsCall(measurement_id, follow=follow, with_observations=with_observations)
+    return await _gather(desk, call, Report(), watch)
+
+
+async def known_agents(desk: Desk, technique: str) -> Directory:
+    """Whom one may ask; those that have the technique, if one is named."""
+    found: list[AgentEntry] = []
+    finish = await _ask(
+        desk, AgentsCall(technique), lambda message: found.extend(message.agents.agents)
+    )
+    return Directory(agents=tuple(found), finish=finish)
+
+
+async def status(desk: Desk, measurement_id: str) -> MasterStatus:
+    """How the master is, or how one measurement gets on."""
+    told: list[Status] = []
+    finish = await _ask(
+        desk, StatusCall(measurement_id), lambda message: told.append(message.status)
+    )
+    return MasterStatus(status=told[-1] if told else None, finish=finish)
+
+
+async def cancel(desk: Desk, measurement_id: str) -> Finish:
+    """Have a measurement stopped."""
+    return await _ask(desk, CancelCall(measurement_id), lambda message: None)
+
+
+async def _gather(desk: Desk, call: Call, report: Report, watch: Watch) -> Report:
+    def take(message: ToClient) -> None:
+        report.take(message)
+        watch(message)
+
+    report.finish = await _ask(desk, call, take)
+    return report
+
+
+async def _ask(desk: Desk, call: Call, take: Watch) -> Finish:
+    asking = await desk.master.asking(call, take)
+    desk.interrupts.handler = asking.interrupt
+    try:
+        return await asking.start()
+    finally:
+        desk.interrupts.handler = None

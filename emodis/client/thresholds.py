@@ -1,0 +1,183 @@
+"""`--fail-if EXPR`: which numbers of a result can be compared, and with what. Pure.
+
+`loss_ratio>0.01` and `loss>1%`, `rtt_median_ns>50000000` and `rtt_median>50ms`,
+`bottleneck<5Mbit/s`. A number that a run does not have (no bottleneck was found) holds nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from emodis.client.exits import Exit, Trouble
+from emodis.client.render.decoded import decoded
+from emodis.client.report import Report
+
+_SHAPE = re.compile(r"\s*([a-z0-9_]+)\s*(<=|>=|==|!=|<|>)\s*([-+0-9.eE]+)\s*(\S*)\s*")
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+# By the suffix of the metric: what its units are worth in it.
+_UNITS: Mapping[str, Mapping[str, float]] = {
+    "_ns": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
+    "_bps": {
+        "bps": 1,
+        "bit/s": 1,
+        "kbit/s": 1e3,
+        "Mbit/s": 1e6,
+        "Gbit/s": 1e9,
+        "kbps": 1e3,
+        "Mbps": 1e6,
+        "Gbps": 1e9,
+    },
+    "_ratio": {"%": 0.01},
+}
+
+Number = Callable[[Any], float | None]
+
+
+def _field(name: str) -> Number:
+    def read(result: Any) -> float | None:
+        field = result.DESCRIPTOR.fields_by_name[name]
+        if field.has_presence and not result.HasField(name):
+            return None
+        return float(getattr(result, name))
+
+    return read
+
+
+def _of_bottleneck(name: str) -> Number:
+    def read(result: Any) -> float | None:
+        return float(getattr(result.bottleneck, name)) if result.HasField("bottleneck") else None
+
+    return read
+
+
+def _fields(*names: str) -> dict[str, Number]:
+    return {name: _field(name) for name in names}
+
+
+METRICS: Mapping[str, Mapping[str, Number]] = {
+    "ping": _fields(
+        "loss_ratio",
+        "loss_max_run",
+        "rtt_min_ns",
+        "rtt_mean_ns",
+        "rtt_median_ns",
+        "rtt_p95_ns",
+        "rtt_max_ns",
+        "rtt_stddev_ns",
+        "ipdv_ns",
+        "answered",
+        "late",
+        "duplicates",
+        "reordered",
+    ),
+    "traceroute": _fields("hop_count", "reached"),
+    "pathneck": {
+        "bottleneck_bps": _of_bottleneck("bound_bps"),
+        "bottleneck_ttl": _of_bottleneck("ttl"),
+        "confidence_ratio": _of_bottleneck("confidence"),
+        **_fields("resolution_ratio", "trains_used", "noise_ns"),
+    },
+}
+
+
+@attrs.frozen(kw_only=True)
+class Threshold:
+    """One expression, understood; `limit` is in the metric's own unit."""
+
+    text: str
+    metric: str
+    compare: str
+    limit: float
+
+    def holds(self, technique: str, result: Any) -> bool:
+        """Whether this result has the number, and it compares so."""
+        value = METRICS[technique][self.metric](result)
+        return value is not None and _COMPARE[self.compare](value, self.limit)
+
+
+def parse(text: str, technique: str) -> Threshold:
+    """Understand one expression for a technique's results.
+
+    Raises:
+        Trouble: (usage) for anything else; the text lists the metrics or units that there are.
+    """
+    found = _SHAPE.fullmatch(text)
+    if found is None:
+        raise _usage(
+            f"--fail-if {text!r} is not NAME OP NUMBER[UNIT], for example loss>1% "
+            "or rtt_median>50ms"
+        )
+    name, compare, number, unit = found.groups()
+    metric, suffix = _metric(name, technique)
+    return Threshold(
+        text=text.strip(),
+        metric=metric,
+        compare=compare,
+        limit=_number(text, number) * _unit(text, metric, suffix, unit, bare=name != metric),
+    )
+
+
+def held(thresholds: Sequence[Threshold], reports: Sequence[Report]) -> list[str]:
+    """One line for every threshold that came true somewhere: which, and where."""
+    lines = []
+    for threshold in thresholds:
+        agents = [
+            report.agent_name(run.run.run.agent_id)
+            for report in reports
+            for run in decoded(report)
+            if threshold.metric in METRICS.get(report.call.technique, {})
+            and threshold.holds(report.call.technique, run.value)
+        ]
+        if agents:
+            where = ", ".join(dict.fromkeys(agents))
+            lines.append(f"--fail-if {threshold.text} holds at {where}")
+    return lines
+
+
+def _metric(name: str, technique: str) -> tuple[str, str]:
+    metrics = METRICS.get(technique, {})
+    for suffix in ("", *_UNITS):
+        if name + suffix in metrics:
+            full = name + suffix
+            return full, next((known for known in _UNITS if full.endswith(known)), "")
+    listed = ", ".join(metrics) or "none"
+    raise _usage(f"--fail-if knows no {name!r} of {technique}; there are {listed}")
+
+
+def _number(text: str, number: str) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _usage(f"--fail-if {text!r}: {number!r} is not a number")
+    return value
+
+
+def _unit(text: str, metric: str, suffix: str, unit: str, *, bare: bool) -> float:
+    units = _UNITS.get(suffix, {})
+    if unit in units:
+        return units[unit]
+    if not unit and not (bare and suffix in {"_ns", "_bps"}):
+        return 1.0
+    if not units:
+        raise _usage(f"--fail-if {text!r}: {metric} has no unit")
+    problem = f"{unit!r} is no unit of {metric}" if unit else f"{metric} needs a unit here"
+    raise _usage(f"--fail-if {text!r}: {problem}; there are {', '.join(units)}")
+
+
+def _usage(text: str) -> Trouble:
+    return Trouble(text, Exit.USAGE)
