@@ -14,7 +14,8 @@ from twisted.internet.address import IPv4Address as Peer
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, LogEvent, Logger
+from zope.interface import implementer
 
 from emodis.master.agent_session import AgentFactory
 from emodis.master.client_session import ClientFactory
@@ -274,7 +275,7 @@ class Far(Generic[In, Out]):
             self.line.write(encode_frame(message.SerializeToString()))
 
     def names(self) -> list[str]:
-        return [str(message.WhichOneof("body")) for message in self.heard()]  # type: ignore[arg-type]
+        return [str(message.WhichOneof("body")) for message in self.heard()]
 
 
 class FarAgent(Far[ToAgent, FromAgent]):
@@ -320,6 +321,17 @@ class FarClient(Far[ToClient, FromClient]):
         self.say(FromClient(request=Request(**fields)))
 
 
+@implementer(ILogObserver)
+@attrs.define(eq=False)
+class Ear:
+    """Passes log events to whatever `hear` is at the moment."""
+
+    hear: Callable[[LogEvent], None] = attrs.field(default=lambda event: None)
+
+    def __call__(self, event: LogEvent) -> None:
+        self.hear(event)
+
+
 @attrs.define(eq=False)
 class House:
     """Everything together."""
@@ -334,6 +346,8 @@ class House:
     sweep: Sweep = attrs.field(init=False)
     times: KeepaliveTimes = attrs.field(factory=KeepaliveTimes)
     insecure: bool = True
+    # What is logged goes here.
+    log: Ear = attrs.field(factory=Ear)
     _ids: Any = attrs.field(factory=lambda: itertools.count(1))
 
     def __attrs_post_init__(self) -> None:
@@ -341,7 +355,7 @@ class House:
         clocks = Clocks(
             reactor=self.clock, monotonic_ns=self.now_ns, unix_ns=lambda: UNIX_NS + self.now_ns()
         )
-        log = Logger("emodis.test")
+        log = Logger("emodis.test", observer=self.log)
         timers = Timers(self.times.master_timeout_s)
         self.sweep = Sweep(timers)
         self.hall = Hall(

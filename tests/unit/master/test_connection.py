@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.address import IPv4Address as Peer
+from twisted.internet.interfaces import IPushProducer
 
 from emodis.master.agent_session import AgentFactory
 from emodis.master.config import Limits
@@ -45,18 +48,16 @@ def test_welcome_names_all_five_times_and_both_clocks() -> None:
 
 def test_both_version_ranges_are_named_when_there_is_none_in_common() -> None:
     house = House()
-    for far, hello in (
-        (house.stranger_agent(), FromAgent(hello=agent_hello(protocol_min=7, protocol_max=9))),
-        (house.stranger_client(), FromClient(hello=client_hello(protocol_min=7, protocol_max=9))),
-    ):
-        far.say(hello)  # type: ignore[attr-defined]
-        (message,) = far.heard()  # type: ignore[attr-defined]
-        refusal = message.refusal
+    agent, client = house.stranger_agent(), house.stranger_client()
+    agent.say(FromAgent(hello=agent_hello(protocol_min=7, protocol_max=9)))
+    client.say(FromClient(hello=client_hello(protocol_min=7, protocol_max=9)))
+    for refusal in (agent.heard()[0].refusal, client.heard()[0].refusal):
         assert refusal.code == CODE_VERSION
         assert "we speak 1" in refusal.text
         assert "7 to 9" in refusal.text
         assert (refusal.protocol_min, refusal.protocol_max) == (1, 1)
-        assert far.line.disconnecting  # type: ignore[attr-defined]
+    assert agent.gone
+    assert client.gone
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_both_version_ranges_are_named_when_there_is_none_in_common() -> None:
         ({"boot_id": b"short"}, "16 bytes"),
     ],
 )
-def test_a_wrong_hello_is_refused(changes: dict[str, object], words: str) -> None:
+def test_a_wrong_hello_is_refused(changes: dict[str, Any], words: str) -> None:
     house = House()
     agent = house.stranger_agent()
     agent.say(FromAgent(hello=agent_hello(**changes)))
@@ -189,7 +190,7 @@ def test_garbage_and_oversized_frames_close_the_connection_and_no_other() -> Non
 def test_the_log_says_what_was_wrong_and_then_holds_its_tongue() -> None:
     house = House()
     lines: list[str] = []
-    house.hall.log.observer = lambda event: lines.append(str(event["line"]))
+    house.log.hear = lambda event: lines.append(str(event["line"]))
     for _ in range(100):
         house.stranger_agent().protocol.dataReceived(encode_frame(b"\xff\xff\xff"))
     assert lines == ["agent at 10.1.0.1: closed before Hello: undecodable frame"] * 10
@@ -220,7 +221,6 @@ def test_a_newer_kind_of_message_is_ignored() -> None:
 
 def test_an_internal_error_costs_one_session() -> None:
     house = House()
-    house.hall.log.observer = lambda event: None
     client, other = house.client("c1"), house.client("c2")
     house.service.list_agents = lambda port, wanted: 1 / 0  # type: ignore[assignment,method-assign]
     client.say(FromClient(list_agents=ListAgents(call_id=1)))
@@ -241,7 +241,7 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
     client = house.client()
     (connection,) = house.hall.present
     message = ToClient(goodbye=Goodbye(text="x" * 100_000))
-    client.line.producer.pauseProducing()
+    IPushProducer(client.line.producer).pauseProducing()
     for _ in range(OUTBOX_BYTES // 100_000):
         connection.send(message)
     assert not client.gone
