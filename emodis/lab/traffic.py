@@ -47,6 +47,7 @@ class _Message(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
+        ("padding", ctypes.c_int),  # ends the inner struct msghdr
         ("sent_bytes", ctypes.c_uint),
     )
 
