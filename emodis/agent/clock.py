@@ -24,11 +24,12 @@ class MasterClock:
     def heard(self, *, sent_ns: int, received_ns: int, master_clock_ns: int) -> None:
         """An answer came in: sent and received in our clock, its content in the master's."""
         offset_ns = master_clock_ns - sent_ns
+        most_ns = offset_ns + _drift_ns(received_ns - sent_ns)
         least_ns = master_clock_ns - received_ns
         held_ns = self._offset_at(received_ns)
         # An upper bound below what is now certain means that one of the clocks was paused.
-        if held_ns is None or offset_ns <= held_ns or held_ns < least_ns:
-            self._offset_ns, self._as_of_ns = offset_ns, received_ns
+        if held_ns is None or most_ns <= held_ns or held_ns < least_ns:
+            self._offset_ns, self._as_of_ns = offset_ns, sent_ns
 
     def latest_ns(self, now_ns: int) -> int | None:
         """The latest that the master's clock can read now; None before any answer."""
