@@ -204,11 +204,8 @@ class Scheduler:
         self._end_pair(run.round, run.member, run.key.destination)
 
     def _end_pair(self, round_: Round, member: int, destination: int) -> None:
-        """What the policy lets others do now is offered even if both were free before."""
         if round_.end(member, destination):
             self._offers.rounds[round_] = None
-        self._offers.agents[round_.agents[member]] = None
-        self._offers.destinations[round_.destinations[destination]] = None
 
     def _settle(self, round_: Round, *, moved: bool) -> None:
         """After any change to a round: over, second pass, or whom to ask again."""

@@ -49,12 +49,13 @@ class Offers:
 
     def _first_turns(self) -> list[_Turn]:
         queue: list[_Turn] = []
+        # Within a rank the whole round goes first: ties then fall to the lowest index.
+        for round_ in self.rounds:
+            queue.append((round_.rank, len(queue), 0, round_))
         freed: tuple[Agent | Destination, ...] = (*self.agents, *self.destinations)
         for spot in freed:
             if spot.idle and spot.rounds:
                 queue.append((spot.rounds[0][0], len(queue), 0, spot))
-        for round_ in self.rounds:
-            queue.append((round_.rank, len(queue), 0, round_))
         heapq.heapify(queue)
         return queue
 

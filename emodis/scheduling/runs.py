@@ -18,7 +18,7 @@ _OVERLAPS_KEPT = 1024
 
 @attrs.define(eq=False)
 class Runs:
-    """Locks by starting, unlocks by what is heard or by the time; whoever gets free is offered."""
+    """Locks by starting, unlocks by what is heard or by the time, and offers what gets free."""
 
     rtt_max_ns: int
     _deadlines: Deadlines[Run | Lease]
@@ -83,6 +83,7 @@ class Runs:
             self._unlock_destination(run)
         if run.destination.straggler is run:
             run.destination.straggler = None
+            # It was unlocked before, but a ring waits for the end of the pair as well.
             self._offers.destinations[run.destination] = None
         run.agent.run = None
         self._offers.agents[run.agent] = None

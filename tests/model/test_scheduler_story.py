@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 import pytest
 
 from emodis.scheduling.core import Scheduler
@@ -70,9 +71,16 @@ class Story:
         return RunEnded(at_ns=self.plain.now, run=self.chance.choice(running)) if running else None
 
     def report_again(self) -> Event | None:
-        """Of the lost ones first of all."""
-        known = sorted(self.plain.started)[-30:]
-        return RunEnded(at_ns=self.plain.now, run=self.chance.choice(known)) if known else None
+        """A run that is not in work: lost, ended, or one there never was."""
+        known = [run for round_ in self.plain.rounds for run in round_.latest.values()]
+        past = [run for run in known if run not in self.plain.open]
+        if not past:
+            return None
+        run = self.chance.choice(past)
+        if self.chance.random() < 0.2:
+            run = attrs.evolve(run, attempt=1 - run.attempt)
+        unfinished = self.chance.random() < 0.3
+        return RunEnded(at_ns=self.plain.now, run=run, unfinished=unfinished)
 
     def wait(self) -> Event:
         wait_ns = self.chance.choice([0, 1, 2, 5, 11, LEASE_NS])
