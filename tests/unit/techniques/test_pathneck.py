@@ -1,0 +1,275 @@
+"""Pathneck as a whole: over simulated paths, the right link and honest doubts."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from emodis.techniques.base import Context, Measured
+from emodis.techniques.pathneck import Pathneck
+from emodis.wire.v1.common_pb2 import Blame, Body, End, Quality
+from emodis.wire.v1.techniques_pb2 import Bound
+from tests.support.fluid import MS, TARGET, Path, drive, path
+
+PATHNECK = Pathneck()
+QUICK = [100.0, 100.0, 20.0, 100.0, 100.0, 100.0]
+
+
+def measure(network: Path, **options: str) -> Measured:
+    call = PATHNECK.call(options)
+    return drive(PATHNECK.conversation(call, Context(address=TARGET, seed=1)), network)
+
+
+def bottleneck(network: Path, **options: str) -> int:
+    measured = measure(network, **options)
+    result: Any = measured.result
+    assert result is not None, measured.ending
+    return int(result.bottleneck.ttl)
+
+
+def test_worked_example() -> None:
+    """Six links of 100 Mbit/s but the third of 20: docs/techniques/pathneck.md tells the same."""
+    measured = measure(path(QUICK))
+    assert measured.ending.end == End.END_DONE
+    assert (measured.quality.word, list(measured.quality.reasons)) == (Quality.WORD_GOOD, [])
+    result: Any = measured.result
+    found = result.bottleneck
+    assert (found.from_ttl, found.ttl, found.access) == (2, 3, False)
+    assert IPv4Address(found.from_address) == IPv4Address("10.0.2.1")
+    assert IPv4Address(found.to_address) == IPv4Address("10.0.3.1")
+    assert found.bound_bps == pytest.approx(20e6, rel=0.03)
+    assert found.confidence == 1.0
+    # The first link is slower than the host's 1 Gbit/s: it is a choke point, though not the worst.
+    assert list(result.choke_ttls) == [1, 3]
+    bounds = [hop.bound for hop in result.hops]
+    assert bounds == [
+        Bound.BOUND_UPPER,
+        Bound.BOUND_LOWER,
+        Bound.BOUND_UPPER,
+        Bound.BOUND_LOWER,
+        Bound.BOUND_LOWER,
+        Bound.BOUND_LOWER,
+    ]
+    assert result.hops[1].bound_bps == pytest.approx(100e6, rel=0.03)
+    assert result.hops[5].bound_bps == pytest.approx(20e6, rel=0.03)
+    assert (result.last_link, result.remark, result.train_bytes) == ("measured", "", 30_720)
+    assert (result.trains_sent, result.trains_used) == (6, 5)
+    assert result.hop0_gap_ns == pytest.approx(30_660 * 8, rel=0.01)
+
+
+@pytest.mark.parametrize("position", range(1, 9))
+@pytest.mark.parametrize("rate", [1.0, 10.0, 50.0])
+def test_the_bottleneck_may_be_any_link(position: int, rate: float) -> None:
+    rates = [100.0] * 8
+    rates[position - 1] = rate
+    assert bottleneck(path(rates, noise_ns=100_000, seed=position)) == position
+
+
+def test_random_paths_with_cross_traffic() -> None:
+    """Like the issue's twenty: 5 to 9 links, 1 to 100 Mbit/s, half with 30 to 70 % of load."""
+    hits = 0
+    for seed in range(20):
+        chance = random.Random(seed)
+        narrow = 10 ** chance.uniform(0, 1.7)
+        rates = [narrow * chance.uniform(1.6, 8) for _ in range(chance.randint(5, 9))]
+        place = (1, len(rates))[seed] if seed < 2 else chance.randint(1, len(rates))
+        rates[place - 1] = narrow
+        network = path(rates, noise_ns=80_000, seed=seed)
+        network.links[place - 1].load = (0, 0.3, 0, 0.5, 0, 0.7)[seed % 6]
+        hits += bottleneck(network) == place
+    assert hits >= 19
+
+
+def test_flat_paths_show_nothing_behind_the_first_link() -> None:
+    """Flat and "a slow first link before fast ones" look the same: link 1 is what stretches."""
+    false = 0
+    for seed in range(20):
+        result: Any = measure(path([100.0] * (5 + seed % 5), noise_ns=80_000, seed=seed)).result
+        false += list(result.choke_ttls) != [1]
+        assert result.bottleneck.access or list(result.choke_ttls) != [1]
+    assert false <= 1
+
+
+def test_the_first_link_is_found_behind_the_hosts_own_shaper() -> None:
+    """Transmit stamps are behind the shaper: only the time of queueing shows it."""
+    network = path([5.0, 100.0, 100.0, 100.0])
+    result: Any = measure(network).result
+    assert (result.bottleneck.ttl, result.bottleneck.access) == (1, True)
+    assert result.bottleneck.bound_bps == pytest.approx(5e6, rel=0.03)
+
+
+def test_without_the_time_of_queueing_the_first_link_is_not_judged() -> None:
+    measured = measure(path(QUICK, queued_stamps=False))
+    result: Any = measured.result
+    assert list(result.choke_ttls) == [3]
+    assert result.hops[0].bound == Bound.BOUND_UPPER
+    assert not result.HasField("hop0_gap_ns")
+    assert measured.quality.word == Quality.WORD_FAIR
+
+
+def test_nothing_stretches_the_train() -> None:
+    measured = measure(path([1000.0] * 6, noise_ns=10_000))
+    result: Any = measured.result
+    assert measured.ending.end == End.END_DONE
+    assert not result.HasField("bottleneck")
+    assert result.remark == "no_choke_point"
+    assert 0 < result.resolution_ratio < 0.35
+    assert all(hop.bound == Bound.BOUND_LOWER for hop in result.hops)
+
+
+def test_two_choke_points_are_both_told() -> None:
+    result: Any = measure(path([100.0, 50.0, 100.0, 100.0, 20.0, 100.0])).result
+    assert list(result.choke_ttls) == [1, 2, 5]
+    assert result.bottleneck.ttl == 5
+
+
+def test_a_silent_router_blurs_the_place_and_the_result_says_so() -> None:
+    network = path(QUICK)
+    network.nodes[2].silent = True
+    measured = measure(network)
+    result: Any = measured.result
+    assert (result.bottleneck.from_ttl, result.bottleneck.ttl) == (2, 4)
+    assert result.hops[2].address == b""
+    assert not result.hops[2].HasField("gap_ns")
+    assert measured.quality.word == Quality.WORD_FAIR
+    assert any("between 2 and 4" in reason for reason in measured.quality.reasons)
+
+
+def test_a_silent_destination_leaves_its_link_unmeasured() -> None:
+    network = path(QUICK)
+    network.nodes[-1].silent = True
+    measured = measure(network)
+    result: Any = measured.result
+    assert (result.last_link, len(result.hops), result.bottleneck.ttl) == ("unmeasured", 5, 3)
+    assert measured.quality.word == Quality.WORD_FAIR
+
+
+def test_a_last_link_is_found_on_a_host_that_answers_rarely() -> None:
+    network = path([100.0, 100.0, 100.0, 100.0, 20.0], noise_ns=20_000)
+    network.nodes[-1].tokens_per_s = 1.0
+    result: Any = measure(network).result
+    assert (result.bottleneck.ttl, result.last_link, result.limiting_ttl) == (5, "measured", 5)
+
+
+def test_congestion_on_the_way_back_invents_no_choke_point() -> None:
+    false = 0
+    for seed in range(20):
+        measured = measure(path([100.0] * 6, noise_ns=1_500_000, seed=seed))
+        result: Any = measured.result
+        false += bool(set(result.choke_ttls) - {1})
+    assert false <= 1
+
+
+def test_a_firewall_against_bad_checksums_is_seen_and_avoided() -> None:
+    network = path(QUICK)
+    network.nodes[1].drop_bad_sums = True
+    measured = measure(network)
+    result: Any = measured.result
+    assert (result.bottleneck.ttl, result.remark) == (3, "filtered_badsum")
+    assert any("mute=none instead" in reason for reason in measured.quality.reasons)
+
+
+def test_a_queue_shorter_than_any_train() -> None:
+    network = path(QUICK)
+    network.links[2].queue_bytes = 5_000
+    measured = measure(network)
+    result: Any = measured.result
+    assert result.remark == "train_truncated(3)"
+    assert measured.quality.word == Quality.WORD_POOR
+
+
+def test_one_flow_of_forged_answers_costs_one_hop() -> None:
+    forged = itertools.count()
+
+    def lie(hop: int, address: IPv4Address) -> IPv4Address:
+        return IPv4Address(f"10.77.0.{next(forged) % 200 + 1}") if hop == 4 else address
+
+    result: Any = measure(path(QUICK, answers_from=lie)).result
+    assert result.bottleneck.ttl == 3
+    assert result.hops[3].valid_trains == 0
+
+
+FAILURES = {
+    "icmp_silent": Blame.BLAME_NETWORK,
+    "too_few_gaps": Blame.BLAME_NETWORK,
+    "unreachable(13)": Blame.BLAME_NETWORK,
+    "self_congested": Blame.BLAME_AGENT,
+    "route_unstable": Blame.BLAME_NETWORK,
+    "cut_short": Blame.BLAME_US,
+}
+
+
+def failing(reason: str) -> Path:
+    network = path(QUICK)
+    if reason == "icmp_silent":
+        for node in network.nodes:
+            node.silent = True
+    elif reason == "too_few_gaps":
+        network = path([100.0])
+    elif reason == "unreachable(13)":
+        network.nodes[2].refuse_code = 13
+    elif reason == "self_congested":
+        network.stall = lambda i: 4 * MS if i == 40 else 0
+    elif reason == "route_unstable":
+        turn = itertools.count()
+        network.answers_from = lambda hop, _: IPv4Address(f"10.{70 + next(turn) // 6 % 7}.{hop}.1")
+    else:
+        network.stop_after = 4
+    return network
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+def test_each_failure_has_a_reason_a_hint_and_a_side(reason: str) -> None:
+    measured = measure(failing(reason))
+    assert measured.ending.end == End.END_FAILED
+    assert (measured.ending.reason, measured.ending.blame) == (reason, FAILURES[reason])
+    assert measured.ending.hint.endswith(".")
+    assert measured.result is None
+    assert measured.quality.word == Quality.WORD_POOR
+
+
+def test_a_result_from_a_run_cut_short_is_poor() -> None:
+    measured = measure(path(QUICK, stop_after=7))
+    assert measured.ending.end == End.END_DONE
+    assert measured.quality.word == Quality.WORD_POOR
+    assert measured.quality.reasons[0].startswith("stopped after")
+
+
+@pytest.mark.parametrize("reason", ["", "icmp_silent", "cut_short", "self_congested"])
+def test_estimating_again_gives_the_same(reason: str) -> None:
+    measured = measure(failing(reason) if reason else path(QUICK, noise_ns=300_000))
+    stored = measured.observations.SerializeToString()
+    assert PATHNECK.estimate(PATHNECK.call({}), stored) == measured
+
+
+def test_observations_fit_into_a_frame_at_their_largest() -> None:
+    """768 KiB is the limit (Outcome.observations): 30 hops and the largest load."""
+    network = path([1000.0] * 30, noise_ns=3_000_000)
+    measured = measure(network)
+    assert max(train.load_packets for train in measured.observations.trains) == 200  # type: ignore[attr-defined]
+    assert len(measured.observations.SerializeToString()) < 768 * 1024
+
+
+def test_its_addresses_are_those_of_its_hops() -> None:
+    measured = measure(path([100.0, 10.0, 100.0]))
+    assert measured.result is not None
+    body = Body(technique="pathneck", schema=1, body=measured.result.SerializeToString())
+    assert [str(address) for address in PATHNECK.addresses(body)] == [
+        "10.0.1.1",
+        "10.0.2.1",
+        str(TARGET),
+    ]
+
+
+def test_what_is_expected_is_about_what_it_takes() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    measure(network)
+    took_s = (network.now_ns - network.started_ns[0]) / 1e9
+    sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
+    expected = PATHNECK.expected(PATHNECK.call({}))
+    assert took_s <= expected.duration_s <= 4 * took_s
+    assert sent <= expected.sent_bytes <= 4 * sent

@@ -1,0 +1,224 @@
+"""Pathneck's conversation over a path made of arithmetic: what it sends, and when."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import pytest
+
+from emodis.packets.model import Kind, Train
+from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques.pathneck import Parameters
+from emodis.techniques.pathneck_talk import converse
+from emodis.wire.v1.techniques_pb2 import PathneckObservations
+from tests.support.fluid import MS, TARGET, Path, S, drive, path
+
+QUICK = [100.0, 100.0, 20.0, 100.0, 100.0, 100.0]
+
+
+def talk(network: Path, *, within_s: float = 77, **parameters: object) -> PathneckObservations:
+    chosen = Parameters(**parameters)  # type: ignore[arg-type]
+    conversation = converse(chosen, TARGET, within_s=within_s, within_bytes=3_000_000)
+    return drive(conversation, network)
+
+
+def trains(network: Path) -> list[Train]:
+    return [train for train in network.sent if len(train.probes) > 30]
+
+
+def starts_ms(network: Path) -> list[int]:
+    """Pauses between the trains' first packets."""
+    at = [
+        start
+        for start, train in zip(network.started_ns, network.sent, strict=True)
+        if len(train.probes) > 30
+    ]
+    return [(b - a) // MS for a, b in itertools.pairwise(at)]
+
+
+def words(observations: PathneckObservations) -> list[str]:
+    return [train.discarded for train in observations.trains]
+
+
+def test_a_train_is_head_load_and_tail_trimmed_to_the_path() -> None:
+    network = path(QUICK)
+    talk(network)
+    train = trains(network)[0]
+    ttls = [probe.ttl for probe in train.probes]
+    assert ttls == [1, 2, 3, 4, 5, 6, *[255] * 60, 6, 5, 4, 3, 2, 1]
+    assert train.kind is Kind.UDP
+    assert {(p.size_bytes, p.muted) for p in train.probes[6:66]} == {(500, True)}
+    assert {(p.size_bytes, p.muted) for p in train.probes[:6]} == {(60, False)}
+    assert all(probe.after_ns == 0 for probe in train.probes)
+    assert len({train.flow for train in network.sent}) == 1
+    # The load is not waited for.
+    assert train.awaited == frozenset([*range(6), *range(66, 72)])
+
+
+def test_five_trains_that_agree_are_enough_on_a_willing_path() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    observations = talk(network)
+    assert len(observations.trains) == 6
+    assert words(observations)[-1] == "control"
+    assert starts_ms(network) == [250] * 5
+    assert network.now_ns - network.started_ns[0] < 2 * S
+
+
+def test_the_last_train_is_audible_to_see_whether_muted_ones_pass() -> None:
+    network = path(QUICK)
+    talk(network)
+    assert not any(probe.muted for probe in trains(network)[-1].probes)
+    audible = path(QUICK)
+    talk(audible, mute="none")
+    assert len(trains(audible)) == len(trains(network)) - 1
+
+
+def test_noise_takes_all_the_trains() -> None:
+    network = path(QUICK, noise_ns=5_000_000)
+    observations = talk(network, adaptive=False)
+    assert words(observations).count("") == 10
+
+
+@pytest.mark.parametrize("limited", [[1], [5], [0, 1, 2, 3, 4, 5]])
+def test_routers_with_one_answer_a_second_get_two_seconds(limited: list[int]) -> None:
+    """Linux: 1 answer a second, 6 at once; head and tail of a train need two."""
+    network = path(QUICK, noise_ns=20_000)
+    for i in limited:
+        network.nodes[i].tokens_per_s = 1.0
+    observations = talk(network)
+    assert observations.limiting_ttl == limited[0] + 1
+    assert observations.longest_interval_ns == 2 * S
+    assert words(observations).count("") >= 5
+    assert starts_ms(network)[-1] >= 2000
+    # 0.25 and doubled three times: no more than four trains are lost to finding out.
+    assert words(observations).count("incomplete") <= 4
+
+
+def test_a_hop_that_hardly_ever_answers_is_given_up() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    network.nodes[1].tokens_per_s = 0.01
+    network.nodes[1].burst = 3
+    observations = talk(network)
+    assert observations.limiting_ttl == 2
+    assert words(observations).count("") >= 5
+    assert network.now_ns - network.started_ns[0] < 40 * S
+
+
+def test_lost_answers_do_not_slow_it_down() -> None:
+    network = path(QUICK, noise_ns=20_000, loss=0.01)
+    talk(network)
+    assert max(starts_ms(network)) < 1000
+
+
+def test_slow_paths_get_time_for_each_train() -> None:
+    """0.5 Mbit/s: a train takes half a second, the next waits until it is through."""
+    network = path([100.0, 0.5, 100.0])
+    talk(network)
+    for train, pause_ms in zip(trains(network)[1:], starts_ms(network), strict=False):
+        length_ms = sum(probe.size_bytes for probe in train.probes) * 8 / 500
+        assert pause_ms >= 1.5 * length_ms
+        assert train.wait_ns > length_ms * MS
+
+
+def test_the_load_grows_on_a_noisy_path_once_the_noise_is_known() -> None:
+    network = path([1000.0] * 6, noise_ns=100_000)
+    observations = talk(network)
+    sizes = [(train.load_packets, train.load_size_bytes) for train in observations.trains]
+    assert sizes[0] == sizes[1] == (60, 500)
+    assert sizes[2][1] == 1400
+    assert sizes[2][0] > 60
+    fixed = path([1000.0] * 6, noise_ns=100_000)
+    assert {train.load_packets for train in talk(fixed, adaptive=False).trains} == {60}
+
+
+def test_a_short_queue_gets_a_train_of_half_the_size() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    network.links[2].queue_bytes = 20_000
+    observations = talk(network)
+    loads = Counter(train.load_packets for train in observations.trains)
+    assert set(loads) == {60, 30}
+    assert observations.limiting_ttl == 0
+    assert words(observations).count("") == 5
+
+
+def test_a_queue_too_short_even_for_that_is_given_up() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    network.links[2].queue_bytes = 5_000
+    observations = talk(network)
+    assert {train.load_packets for train in observations.trains} == {60, 30}
+    assert words(observations).count("") >= 5
+
+
+def test_growth_that_overflows_a_queue_is_undone() -> None:
+    network = path([1000.0, 1000.0, 500.0, 1000.0], noise_ns=100_000)
+    network.links[2].queue_bytes = 30_000
+    observations = talk(network)
+    sizes = [(train.load_packets, train.load_size_bytes) for train in observations.trains]
+    assert sizes[-2] == (60, 500)
+    assert max(sizes)[1] == 1400
+
+
+def test_trains_that_the_host_held_up_are_repeated_and_counted() -> None:
+    started = itertools.count()
+    late: list[bool] = [False]
+
+    def stall(i: int) -> int:
+        if i == 0:
+            late.append(next(started) % 3 == 1)
+        return 4 * MS if i == 40 and late[-1] else 0
+
+    observations = talk(path(QUICK, noise_ns=20_000, stall=stall))
+    held_up = [gaps.held_up(train) for train in observations.trains]
+    assert 0 < sum(held_up) < len(held_up)
+    assert held_up.count(False) >= 5
+
+
+def test_a_host_that_holds_up_every_train_stops_trying() -> None:
+    network = path(QUICK, stall=lambda i: 4 * MS if i == 40 else 0)
+    observations = talk(network)
+    assert len(observations.trains) == 11
+
+
+def test_filtered_checksums_are_noticed_and_done_without() -> None:
+    network = path(QUICK)
+    network.nodes[1].drop_bad_sums = True
+    talk(network)
+    sent = trains(network)
+    muted = [any(probe.muted for probe in train.probes) for train in sent]
+    assert muted == [True] * 5 + [False] * 6
+
+
+def test_no_train_is_sent_where_nobody_answers() -> None:
+    network = path(QUICK)
+    for node in network.nodes:
+        node.silent = True
+    assert not talk(network).trains
+    assert not trains(network)
+
+
+def test_the_neighbour_is_too_close_for_a_train() -> None:
+    assert not talk(path([100.0])).trains
+    assert talk(path([100.0, 10.0])).trains
+
+
+def test_it_stops_when_it_is_cut_short() -> None:
+    for after in range(1, 6):
+        network = path(QUICK, stop_after=after)
+        talk(network)
+        assert len(network.sent) == after
+
+
+def test_no_train_begins_that_might_not_fit_into_the_time() -> None:
+    network = path([100.0, 0.3, 100.0])
+    talk(network, within_s=10)
+    assert network.now_ns - network.started_ns[0] <= 10 * S
+
+
+def test_no_train_begins_that_does_not_fit_into_the_bytes() -> None:
+    network = path(QUICK, noise_ns=3_000_000)
+    conversation = converse(Parameters(), TARGET, within_s=77, within_bytes=150_000)
+    drive(conversation, network)
+    sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
+    assert sent <= 150_000
+    assert len(trains(network)) == 4
