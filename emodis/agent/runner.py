@@ -54,7 +54,9 @@ class ProberLike(Protocol):
     """What of `emodis.prober.driver.Prober` is used here."""
 
     @property
-    def ready(self) -> bool: ...
+    def ready(self) -> object:
+        """Falsy while its process is being started again."""
+
     def run(
         self, run: ProberRun, on_progress: Callable[[ProberProgress], None]
     ) -> Deferred[Outcome]: ...

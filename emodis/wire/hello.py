@@ -38,7 +38,8 @@ class KeepaliveTimes:
     """The five times of DESIGN.md section 3; a set that does not fit cannot be made.
 
     After a silent cut the dialler must give up first, then the master, and only then may the
-    dialler dial again. The two timers start up to one interval and a round trip apart.
+    dialler dial again. The two timers start up to one interval and a round trip apart. And a
+    session whose line is merely slow must not time out at all.
     """
 
     interval_s: float = 15.0
@@ -51,10 +52,12 @@ class KeepaliveTimes:
         for name, value in attrs.asdict(self).items():
             if not value > 0:
                 raise ValueError(f"{name} must be positive, it is {value:g}")
-        if not self.interval_s < self.agent_timeout_s:
+        answered_s = self.interval_s + self.rtt_max_s
+        if not answered_s < self.agent_timeout_s:
             raise ValueError(
-                f"interval_s {self.interval_s:g} must be below agent_timeout_s "
-                f"{self.agent_timeout_s:g}, else every session times out"
+                "an answer must come before the agent gives up: interval_s + rtt_max_s < "
+                f"agent_timeout_s, but {self.interval_s:g} + {self.rtt_max_s:g} = "
+                f"{answered_s:g} is not below {self.agent_timeout_s:g}"
             )
         earliest_s = self.agent_timeout_s + self.rtt_max_s
         if not earliest_s < self.master_timeout_s:
