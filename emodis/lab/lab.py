@@ -63,7 +63,7 @@ class Lab:
         Raises:
             LabError: if the topology is broken, the name taken, or the kernel refuses; one line.
         """
-        wanted = _read(topology)
+        wanted = read_topology(topology)
         if name is None:
             name = wanted.name if detached else f"{wanted.name[:31]}-{secrets.token_hex(4)}"
         if not LAB_NAME.fullmatch(name):
@@ -194,7 +194,12 @@ class Lab:
         return node
 
 
-def _read(topology: Topology | Path | str) -> Topology:
+def read_topology(topology: Topology | Path | str) -> Topology:
+    """What `Lab.up` accepts, as a topology.
+
+    Raises:
+        LabError: one line that names file, table and remedy.
+    """
     try:
         match topology:
             case Topology():

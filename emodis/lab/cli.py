@@ -1,0 +1,188 @@
+"""`emodis-lab`: a virtual Internet on this machine, from the command line.
+
+Exit codes: 0 done, 1 the lab cannot do it (one line on stderr says why), 2 usage, 130 on ^C;
+`exec` and `demo` end with the status of what they ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import click
+
+from emodis import __version__
+from emodis.lab import state as states
+from emodis.lab.errors import LabError
+from emodis.lab.generate import random_internet, random_path
+from emodis.lab.isolation import why_not
+from emodis.lab.lab import Lab, read_topology
+from emodis.lab.topofile import render, shipped
+from emodis.lab.topology import Topology
+from emodis.lab.truth import DEFAULT_PACKET_BYTES, LinkTruth, Truth
+
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+MBPS = 1_000_000
+GENERATORS: dict[str, Callable[[int], Topology]] = {
+    "path": random_path,
+    "internet": random_internet,
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="emodis-lab")
+def lab() -> None:
+    """A virtual Internet in network namespaces, with known truth.
+
+    Needs root, or a kernel that gives ordinary users namespaces of their own.
+    """
+
+
+@lab.command()
+@click.argument("topology", metavar="FILE", required=False)
+@click.option("--generate", type=click.Choice(sorted(GENERATORS)), help="Make one up instead.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Which one to make up.")
+@click.option("--name", help="What to call the lab; else what the topology is called.")
+@click.option("--print", "only_print", is_flag=True, help="Only print the topology as TOML.")
+def up(
+    topology: str | None, generate: str | None, seed: int, name: str | None, only_print: bool
+) -> None:
+    """Build the network of a topology FILE; it stays until `down`.
+
+    FILE may be the name of a shipped topology: demo, diamond or path.
+    """
+    if (topology is None) == (generate is None):
+        known = ", ".join(sorted(shipped()))
+        raise click.UsageError(f"give either a FILE (or one of {known}) or --generate")
+    wanted: Topology | str = GENERATORS[generate](seed) if generate else str(topology)
+    if only_print:
+        click.echo(render(read_topology(wanted)), nl=False)
+        return
+    built = Lab.up(wanted, name, detached=True)
+    built.close()
+    click.echo(f"{built.name} is up: {len(built.topology.nodes)} nodes, hosts: ", nl=False)
+    click.echo(" ".join(built.hosts))
+    click.echo(f"Try: emodis-lab exec {built.name} {built.hosts[0]} -- COMMAND", err=True)
+
+
+@lab.command()
+@click.argument("name")
+def down(name: str) -> None:
+    """End a lab and every process in it."""
+    Lab.attach(name).down()
+
+
+@lab.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_labs(as_json: bool) -> None:
+    """Show the labs that are up."""
+    rows = []
+    for _, state in states.living():
+        age_s = time.clock_gettime(time.CLOCK_REALTIME) - state.since_unix_s
+        row = {"name": state.name, "pid": state.pid, "nodes": len(state.fds), "age_s": round(age_s)}
+        rows.append(row)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo("{name}  {nodes} nodes  up for {age_s} s  pid {pid}".format(**row))
+    if not rows:
+        click.echo("No lab is up.", err=True)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(name: str, host: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND at a host (or router) of a lab: exec NAME HOST -- COMMAND..."""
+    attached = Lab.attach(name)
+    process = attached.popen(host, command)
+    attached.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the command's; we wait for its end
+    status = process.wait()
+    raise SystemExit(128 - status if status < 0 else status)
+
+
+@lab.command()
+@click.argument("name")
+@click.argument("source")
+@click.argument("destination")
+@click.option("--packet-bytes", type=click.IntRange(28, 1500), default=DEFAULT_PACKET_BYTES)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def truth(name: str, source: str, destination: str, packet_bytes: int, as_json: bool) -> None:
+    """What a perfect measurement from SOURCE to DESTINATION would say.
+
+    Rates count Ethernet bits, as the links do; the IP columns count IP bits of packets of
+    --packet-bytes.
+    """
+    attached = Lab.attach(name)
+    found = attached.truth(source, destination, packet_bytes=packet_bytes)
+    attached.close()
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(_table(found)))
+
+
+@lab.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> None:
+    """The guided tour: find bottlenecks by real packets and compare with the truth."""
+    from emodis.lab.demo import main as demo_main
+
+    raise SystemExit(demo_main(arguments))
+
+
+@lab.command()
+def check() -> None:
+    """Say whether labs can be built here, and if not, what the kernel refuses."""
+    if reason := why_not():
+        raise LabError(reason)
+    click.echo("Labs can be built here.")
+
+
+def _table(found: Truth) -> Iterator[str]:
+    """The truth for people: one line per hop with the link that leads to it, then the answers."""
+    packets = f"packets of {found.packet_bytes} bytes"
+    yield f"{found.source} to {found.destination}, {packets}, rates in Mbit/s"
+    yield "ttl  node          address          AS      capacity  cross  available  IP avail."
+    for hop, link in zip(found.hops, found.links, strict=True):
+        rates = (link.capacity_ethernet_bps, link.cross_ethernet_bps, link.avail_ethernet_bps)
+        columns = [f"{rate / MBPS:.2f}" for rate in (*rates, link.avail_ip_bps)]
+        yield (
+            f"{hop.ttl:3}  {hop.node:12}  {hop.address!s:15}  {hop.asn:<8}"
+            "{:>8}{:>7}{:>11}{:>11}".format(*columns)
+        )
+    yield _sentence("narrow link (least capacity)", found.narrow, found.narrow.capacity_ip_bps)
+    yield _sentence("tight link (least available)", found.tight, found.tight.avail_ip_bps)
+    yield _sentence("choke of a fluid train", found.choke, found.choke.train_ip_bps)
+
+
+def _sentence(what: str, link: LinkTruth, ip_bps: float) -> str:
+    where = f"{link.sender} -> {link.receiver} ({link.from_address} -> {link.to_address})"
+    return f"{what}: {where}, {ip_bps / MBPS:.2f} Mbit/s of IP bits"
+
+
+def main() -> None:
+    """Entry point: click without its own way of ending, so that every failure is one line."""
+    try:
+        status = lab.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        status = EXIT_INTERRUPTED
+    except LabError as error:
+        click.echo(f"emodis-lab: {error}", err=True)
+        status = EXIT_FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = EXIT_FAILED
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
