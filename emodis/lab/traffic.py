@@ -12,7 +12,7 @@ import heapq
 import random
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -25,6 +25,9 @@ BATCH = 64
 TICK_NS = 1_000_000
 LOST_NS = 100_000_000
 NS_PER_S = 1_000_000_000
+
+# Sends packets of these sizes (IP bytes) at once.
+Send = Callable[[Sequence[int]], None]
 DISCARD_PORT = 9
 SEND_BUFFER_BYTES = 4 << 20
 SO_SNDBUFFORCE = 32
@@ -106,29 +109,31 @@ class Sender:
 class Generator:
     """One flow under way."""
 
-    def __init__(self, traffic: Traffic, sender: Sender, start_ns: int) -> None:
+    def __init__(self, traffic: Traffic, send: Send, start_ns: int) -> None:
         self._packets = schedule(traffic)
         self._tick_ns = TICK_NS if traffic.wake is Wake.TICK else 1
-        self._sender = sender
+        self._send = send
         self._start_ns = start_ns
         self._next = next(self._packets)
 
     def wake_ns(self) -> int:
         """When to be called next, on the clock of `start_ns`."""
-        due_ns = self._start_ns + int(self._next.due_ns)
-        return -(-due_ns // self._tick_ns) * self._tick_ns
+        return -(-self._due_ns() // self._tick_ns) * self._tick_ns
+
+    def _due_ns(self) -> int:
+        return self._start_ns + int(self._next.due_ns)
 
     def run(self, now_ns: int) -> None:
         """Send what is due."""
-        late_ns = now_ns - self._start_ns - int(self._next.due_ns)
+        late_ns = now_ns - self._due_ns()
         if late_ns > LOST_NS:
             self._start_ns += late_ns
         sizes_bytes: list[int] = []
-        while self._start_ns + self._next.due_ns <= now_ns and len(sizes_bytes) < BATCH:
+        while self._due_ns() <= now_ns and len(sizes_bytes) < BATCH:
             sizes_bytes.append(self._next.size_bytes)
             self._next = next(self._packets)
         if sizes_bytes:
-            self._sender.send(sizes_bytes)
+            self._send(sizes_bytes)
 
 
 def generate(flows: Sequence[Flow], networks: Mapping[str, int]) -> None:
@@ -138,7 +143,7 @@ def generate(flows: Sequence[Flow], networks: Mapping[str, int]) -> None:
     for flow in flows:
         kernel.setns(networks[flow.traffic.sender], kernel.NEWNET)
         sender = Sender(str(flow.sink))
-        generators.append(Generator(flow.traffic, sender, time.perf_counter_ns()))
+        generators.append(Generator(flow.traffic, sender.send, time.perf_counter_ns()))
     queue = [(generator.wake_ns(), k) for k, generator in enumerate(generators)]
     heapq.heapify(queue)
     while True:

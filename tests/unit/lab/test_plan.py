@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import itertools
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emodis.lab.plan import Plan, make_plan
+from emodis.lab.topofile import find
+from emodis.lab.topology import Kind, Topology
+from tests.unit.lab.builders import small, topologies
+
+
+def test_addresses_come_from_the_prefix_of_the_right_system() -> None:
+    plan = make_plan(small())
+    assert plan.prefixes[65001] == IPv4Network("10.1.0.0/16")
+    assert plan.nodes["h1"].address == IPv4Address("10.1.0.1")
+    assert plan.nodes["r1"].address == plan.nodes["r1"].loopback == IPv4Address("10.1.255.1")
+    # The border link belongs to its `a`: r2 of AS 65002 answers with an address of AS 65001.
+    assert plan.interface("r2", "r1").address == IPv4Address("10.1.0.6")
+    # An access link belongs to its host.
+    assert plan.nodes["h2"].address == IPv4Address("10.2.0.1")
+    assert plan.asn_of(IPv4Address("10.2.0.2")) == 65002
+    assert plan.asn_of(IPv4Address("10.9.0.1")) is None
+
+
+def test_a_host_knows_one_route_and_cross_traffic_has_its_own() -> None:
+    plan = make_plan(small())
+    assert [str(r.destination) for r in plan.nodes["h1"].routes] == ["0.0.0.0/0"]
+    sink = plan.flows[0].sink
+    to_sink = [r for r in plan.nodes["r1"].routes if r.destination == IPv4Network(sink)]
+    assert [r.interface for r in to_sink] == ["to-r2"]
+
+
+def test_equal_paths_are_chosen_the_same_way_in_both_directions() -> None:
+    plan = make_plan(find("demo"))
+    for agent in ("a1", "a2", "a3", "a4", "a5"):
+        assert plan.path(agent, "c1") == plan.path("c1", agent)[::-1]
+
+
+def weight(plan: Plan, path: tuple[str, ...]) -> int:
+    links = (plan.topology.link_between(a, b) for a, b in itertools.pairwise(path))
+    return sum(link.metric for link in links if link)
+
+
+def distances(topology: Topology, source: str) -> dict[str, int]:
+    """Bellman-Ford: slow, and nothing like the code under test."""
+    best = {source: 0}
+    for _ in topology.nodes:
+        for link in topology.links:
+            for a, b in ((link.a, link.b), (link.b, link.a)):
+                if a in best:
+                    best[b] = min(best.get(b, 1 << 30), best[a] + link.metric)
+    return best
+
+
+@given(topologies(), st.data())
+def test_hop_by_hop_forwarding_is_a_shortest_path_and_the_way_back_the_same(
+    topology: Topology, data: st.DataObject
+) -> None:
+    plan = make_plan(topology)
+    ends = st.sampled_from(sorted(topology.nodes))
+    source, destination = data.draw(ends), data.draw(ends)
+    path = plan.path(source, destination)
+    assert weight(plan, path) == distances(topology, source)[destination]
+    assert plan.path(destination, source) == path[::-1]
+    assert all(topology.nodes[name].kind is Kind.ROUTER for name in path[1:-1])
+
+
+@given(topologies())
+def test_no_address_or_mac_is_given_twice_and_neighbours_know_each_other(
+    topology: Topology,
+) -> None:
+    plan = make_plan(topology)
+    interfaces = [i for node in plan.nodes.values() for i in node.interfaces]
+    loopbacks = [node.loopback for node in plan.nodes.values() if node.loopback]
+    addresses = [i.address for i in interfaces] + loopbacks
+    assert len(set(addresses)) == len(addresses)
+    assert len({i.mac for i in interfaces}) == len(interfaces)
+    for i in interfaces:
+        other = plan.interface(i.peer, i.node)
+        assert (other.address, other.mac) == (i.peer_address, i.peer_mac)
+        assert len(i.name) <= 15
+    assert all(plan.asn_of(address) for address in addresses)
+
+
+@given(topologies())
+def test_every_router_knows_the_way_to_every_address(topology: Topology) -> None:
+    plan = make_plan(topology)
+    addresses = {i.address for node in plan.nodes.values() for i in node.interfaces}
+    for node in plan.nodes.values():
+        if node.loopback:
+            near = {i.address for i in node.interfaces} | {i.peer_address for i in node.interfaces}
+            known = {r.destination.network_address for r in node.routes}
+            assert addresses - near <= known
+
+
+@pytest.mark.parametrize("agent", ["a1", "a2", "a3", "a4", "a5"])
+def test_the_demo_reaches_client_and_server_in_five_to_nine_hops(agent: str) -> None:
+    plan = make_plan(find("demo"))
+    for target in ("c1", "w1"):
+        assert 5 <= len(plan.path(agent, target)) - 1 <= 9
+
+
+def test_the_demo_reaches_the_client_through_both_of_its_upstreams() -> None:
+    plan = make_plan(find("demo"))
+    borders = {plan.path(agent, "c1")[-4] for agent in ("a1", "a2", "a3", "a4", "a5")}
+    assert borders == {"n1", "s2"}
