@@ -1,6 +1,6 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Needs python3 (3.11 or newer) with
 # venv, git and make; everything else goes into .venv, nothing into the system.
-.PHONY: help demo test quick lint proto proto-code proto-check install-check coverage install clean
+.PHONY: help demo test quick lint format-check ruff mypy imports proto proto-code proto-check install-check coverage install clean
 PYTHON ?= python3
 # More for pytest: make test ARGS="-k store"
 ARGS ?=
@@ -42,10 +42,19 @@ test: $(STAMP)  ## the whole suite, lab tests included
 quick: $(STAMP)  ## what needs neither root nor namespaces nor patience
 	@$(BIN)/python -m pytest -q $(ARGS)
 
-lint: $(STAMP)  ## ruff, mypy --strict and the import rules
-	@$(BIN)/ruff format --check --quiet . || { echo 'Some files are not formatted: $(BIN)/ruff format .' >&2; exit 1; }
+lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
+
+format-check: $(STAMP)
+	@$(BIN)/ruff format --check --quiet . \
+	  || { echo 'Some files are not formatted; this formats them: $(BIN)/ruff format' >&2; exit 1; }
+
+ruff: $(STAMP)
 	@$(BIN)/ruff check --quiet .
+
+mypy: $(STAMP)
 	@$(BIN)/mypy
+
+imports: $(STAMP)
 	@$(BIN)/lint-imports
 
 # $(BIN) has the plugin that writes the types; protoc writes `emodis.v1`, our package is wire.v1.
