@@ -19,10 +19,15 @@ import attrs
 from emodis.packets.model import Address
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
-from emodis.techniques.base import Context, Conversation, Measured, Spend
+from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.parameters import choice, flag, real, whole
 from emodis.techniques.pathneck_doubts import failure, quality
-from emodis.techniques.pathneck_pacing import FLOOR_BPS, MOST_LOAD_BYTES, MOST_LOAD_PACKETS
+from emodis.techniques.pathneck_pacing import (
+    FLOOR_BPS,
+    MOST_LOAD_BYTES,
+    MOST_LOAD_PACKETS,
+    MOST_PACKETS,
+)
 from emodis.techniques.pathneck_result import build
 from emodis.techniques.pathneck_talk import converse
 from emodis.techniques.pathneck_trace import TRACE_LIMIT_S
@@ -55,6 +60,14 @@ class Parameters:
     mute: str = choice(
         "badsum", "badsum", "none", text="how the destination is kept from answering the load"
     )
+
+    def __attrs_post_init__(self) -> None:
+        packets = self.trains * (self.load_packets + 2 * self.max_ttl)
+        if packets > MOST_PACKETS:
+            raise BadParameters(
+                f"trains x (load_packets + 2 x max_ttl) must be at most {MOST_PACKETS} packets, "
+                f"not {packets}"
+            )
 
     @property
     def largest_train_bytes(self) -> int:

@@ -24,6 +24,8 @@ FLOOR_BPS = 500_000
 # The adaptive load grows no further.
 MOST_LOAD_PACKETS = 200
 MOST_LOAD_BYTES = 1400
+# Packets in a run; records of more would not fit into a result.
+MOST_PACKETS = 30_000
 # How far a WISHED_DROP should stand out of the scatter of one train's gap.
 _SIGMAS = 4.0
 _MARGIN_NS = 200 * NS_PER_MS

@@ -14,7 +14,7 @@ from emodis.packets.model import Address, Kind, Probe, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
 from emodis.techniques.pathneck_estimator import LEAST_VALID, settled
-from emodis.techniques.pathneck_pacing import Pacing, Watch, grown_load
+from emodis.techniques.pathneck_pacing import MOST_PACKETS, Pacing, Watch, grown_load
 from emodis.techniques.pathneck_result import (
     LEAST_PLACES,
     controls,
@@ -195,6 +195,9 @@ class _Course:
 
     def _fits(self, train: Train) -> bool:
         train_bytes = sum(probe.size_bytes for probe in train.probes)
+        packets = sum(len(sent.train.probes) for sent in self.observations.trains)
+        if packets + len(train.probes) > MOST_PACKETS:
+            return False
         if self.sent_bytes + train_bytes > self.within_bytes:
             return False
         return self._next_start_ns(train) + train.wait_ns <= self.within_ns

@@ -54,7 +54,9 @@ def cover(
     is all there is: up to `max_agents` from different ASes.
     """
     weights = _weights(landmarks)
-    picks = _greedy(landmarks, weights, max_agents=max_agents, coverage_ratio=coverage_ratio)
+    picks = _without_idle(
+        _greedy(landmarks, weights, max_agents=max_agents, coverage_ratio=coverage_ratio)
+    )
     wanted = min(at_least, max_agents, len(landmarks))
     if not weights:
         wanted = max(wanted, min(max_agents, _different_ases(landmarks)))
@@ -104,6 +106,22 @@ def _greedy(
         for branch in new:
             del open_weights[branch]
     return picks
+
+
+def _without_idle(picks: Sequence[Pick]) -> list[Pick]:
+    """Drop what later picks made superfluous, and tell again what each of the others adds."""
+    kept = list(picks)
+    for pick in picks:
+        others = {b for other in kept if other is not pick for b in _claims(other.landmark)}
+        if set(_claims(pick.landmark)) <= others:
+            kept.remove(pick)
+    seen: set[Hashable] = set()
+    told = []
+    for pick in kept:
+        new = tuple(branch for branch in _claims(pick.landmark) if branch not in seen)
+        seen.update(new)
+        told.append(Pick(landmark=pick.landmark, new=new))
+    return told
 
 
 def _rank(

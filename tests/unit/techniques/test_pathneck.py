@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emodis.techniques.base import Context, Measured
+from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.pathneck import Pathneck
 from emodis.wire.v1.common_pb2 import Blame, Body, End, Quality
 from emodis.wire.v1.techniques_pb2 import Bound
@@ -252,6 +252,12 @@ def test_observations_fit_into_a_frame_at_their_largest() -> None:
     measured = measure(network)
     assert max(train.load_packets for train in measured.observations.trains) == 200  # type: ignore[attr-defined]
     assert len(measured.observations.SerializeToString()) < 768 * 1024
+
+
+def test_more_packets_than_a_result_can_hold_are_refused() -> None:
+    options = {"trains": "50", "load_packets": "1000", "load_size_bytes": "100"}
+    with pytest.raises(BadParameters, match="at most 30000 packets, not 53000"):
+        PATHNECK.call({**options, "max_interval_s": "0.1", "adaptive": "off"})
 
 
 def test_its_addresses_are_those_of_its_hops() -> None:
