@@ -20,8 +20,8 @@ def agents_command(shell: Shell, *, tech: str) -> int:
     from emodis.client import service, verdict
     from emodis.client.measuring import complain
     from emodis.client.render import as_json
-    from emodis.client.render.directory import agents_table
-    from emodis.client.render.tables import console
+    from emodis.client.render.directory import agents_grid
+    from emodis.client.render.tables import console, show_grid
     from emodis.client.request import technique_named
 
     if tech:
@@ -32,7 +32,7 @@ def agents_command(shell: Shell, *, tech: str) -> int:
     if settings.format == "json":
         click.echo(as_json.agents(found.agents))
     elif found.agents:
-        console().print(agents_table(found.agents))
+        show_grid(agents_grid(found.agents), console())
     elif not found.finish.text:
         shell.say("No agent is connected." if not tech else f"No agent has {tech}.")
     return verdict.of_finish(found.finish)

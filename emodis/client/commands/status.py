@@ -18,8 +18,8 @@ def status_command(shell: Shell, *, measurement_id: str) -> int:
     from emodis.client import service, verdict
     from emodis.client.measuring import complain
     from emodis.client.render import as_json
-    from emodis.client.render.directory import measurements_table, status_lines
-    from emodis.client.render.tables import console
+    from emodis.client.render.directory import measurements_grid, status_lines
+    from emodis.client.render.tables import console, show_grid
 
     settings = shell.settings
     found = shell.runtime(settings).run(lambda desk: service.status(desk, measurement_id))
@@ -33,5 +33,5 @@ def status_command(shell: Shell, *, measurement_id: str) -> int:
         for line in status_lines(found.status):
             click.echo(line)
     if found.status.measurements:
-        console().print(measurements_table(found.status))
+        show_grid(measurements_grid(found.status), console())
     return verdict.of_finish(found.finish)

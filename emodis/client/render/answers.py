@@ -57,6 +57,12 @@ def _answer(report: Report, index: int) -> str:
     total = _runs_to(report, index)
     if not runs:
         return _nothing(report, index, total)
+    silent = total - len(runs)
+    missing = f"; {silent} of {count(total, 'agent')} gave no result" if silent else ""
+    return f"{_sentence(report, index, runs)}{missing}."
+
+
+def _sentence(report: Report, index: int, runs: list[Decoded]) -> str:
     match report.call.technique:
         case "pathneck":
             said = opinion(runs, total=len(runs), access_counts=report.upstream)
@@ -66,7 +72,7 @@ def _answer(report: Report, index: int) -> str:
         case "ping":
             return _round_trip(report, index, runs)
         case _:
-            return f"{count(len(runs), 'run')} {whither(report, index)} gave a result."
+            return f"{count(len(runs), 'run')} {whither(report, index)} gave a result"
 
 
 def _bottleneck(report: Report, index: int, said: Opinion) -> str:
@@ -76,7 +82,7 @@ def _bottleneck(report: Report, index: int, said: Opinion) -> str:
             "No bottleneck stronger than "
             f"{percent(said.clear_resolution_ratio)} was found on the path {where}"
         )
-        return f"{head}{_agreement(len(said.clear), said.total)}{_unmeasured(report, said)}."
+        return f"{head}{_agreement(len(said.clear), said.total)}{_unmeasured(report, said)}"
     if not said.camps:
         return _only_access(report, where, said)
     camp = said.camps[0]
@@ -84,7 +90,7 @@ def _bottleneck(report: Report, index: int, said: Opinion) -> str:
     return (
         f"The bottleneck {where} is {_name(report, camp)}, at most {rate(camp.bound_bps)}"
         f"{_agreement(len(camp.sightings), said.total)}"
-        f"{''.join(f'; {words}' for words in more)}{_unmeasured(report, said)}."
+        f"{''.join(f'; {words}' for words in more)}{_unmeasured(report, said)}"
     )
 
 
@@ -92,14 +98,14 @@ def _name(report: Report, camp: Camp) -> str:
     link = camp.link
     words = link_words(link, report, camp.sightings[0].agent_id)
     if link.access and report.upstream:
-        return f"your own access link {words.removeprefix('the link ')}"
+        return f"your own access link ({words.removeprefix('the link ')})"
     return words
 
 
 def _agreement(agreeing: int, total: int) -> str:
     if total < 2:
         return ""
-    return f"; {agreeing} of {total} agents {'agrees' if agreeing == 1 else 'agree'}"
+    return f"; {agreeing} of {total} agents {'says so' if agreeing == 1 else 'agree'}"
 
 
 def _others(report: Report, said: Opinion) -> list[str]:
@@ -128,7 +134,7 @@ def _only_access(report: Report, where: str, said: Opinion) -> str:
         )
     return (
         f"What limits the path {where} lies at the measuring end: {limits}{clear}"
-        f"{_unmeasured(report, said)}."
+        f"{_unmeasured(report, said)}"
     )
 
 
@@ -151,23 +157,24 @@ def _route(report: Report, index: int, runs: list[Decoded]) -> str:
     reached = [run for run in runs if run.value.reached]
     where = "you" if report.to_me else place(report, index)
     if not reached:
-        return f"No route to {where} could be followed to its end."
+        return f"No route to {where} could be followed to its end"
     hops = sorted({run.value.hop_count for run in reached})
     span = f"{hops[0]}" if len(hops) == 1 else f"{hops[0]} to {hops[-1]}"
     noun = "hop" if hops[-1] == 1 else "hops"
     if report.upstream:
-        return f"{where[0].upper()}{where[1:]} is {span} {noun} away."
+        return f"{where[0].upper()}{where[1:]} is {span} {noun} away"
     verb = "are" if report.to_me else "is"
     name = "You" if report.to_me else where
-    share = f"{len(reached)} of {count(len(runs), 'agent')} reached {where}"
-    return f"{name} {verb} {span} {noun} away; {share}."
+    whom = "you" if report.to_me else "it"
+    share = f"{len(reached)} of {count(len(runs), 'agent')} reached {whom}"
+    return f"{name} {verb} {span} {noun} away; {share}"
 
 
 def _round_trip(report: Report, index: int, runs: list[Decoded]) -> str:
     answered = [run for run in runs if run.value.HasField("rtt_median_ns")]
     where = "you" if report.to_me else place(report, index)
     if not answered:
-        return f"No echo came back from {where}."
+        return f"No echo came back from {where}"
     middle = median(run.value.rtt_median_ns for run in answered)
     losses = [run.value.loss_ratio for run in runs]
     words = f"The round trip to {where} takes {time(middle)} (median)"
@@ -178,9 +185,11 @@ def _round_trip(report: Report, index: int, runs: list[Decoded]) -> str:
             f", from {time(best.value.rtt_median_ns)} at {_agent(report, best)} "
             f"to {time(worst.value.rtt_median_ns)} at {_agent(report, worst)}"
         )
-    if max(losses) == min(losses):
-        return f"{words}; {percent(losses[0])} of the probes were lost."
-    return f"{words}; {percent(min(losses))} to {percent(max(losses))} of the probes were lost."
+    if not max(losses):
+        return f"{words}; no probe was lost"
+    low, high = percent(min(losses)), percent(max(losses))
+    span = high if low == high else f"{low} to {high}"
+    return f"{words}; {span} of the probes were lost"
 
 
 def _nothing(report: Report, index: int, total: int) -> str:

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
-from emodis.client.render.tables import new_table
+from emodis.client.render.columns import Column, Grid
 from emodis.client.render.words import address, count, seconds, size
 from emodis.wire.v1.client_pb2 import AgentEntry, Choice, Selected, Status
 
 
-def agents_table(agents: Sequence[AgentEntry]) -> Table:
+def agents_grid(agents: Sequence[AgentEntry]) -> Grid:
     """What a requester may know; addresses and load where the master tells them."""
-    table = new_table()
     as_manager = any(agent.addresses for agent in agents)
-    for heading in ("id", "place", "AS", "techniques"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=4)
-    if as_manager:
-        table.add_column("addresses", no_wrap=True, overflow="ellipsis", min_width=15)
-        table.add_column("load", justify="right", no_wrap=True)
+    grid = Grid(
+        [
+            Column("id"),
+            Column("place", gives=True),
+            Column("AS", gives=True),
+            Column("techniques", gives=True),
+            Column("addresses", gives=True),
+            Column("load", right=True),
+        ]
+    )
     for agent in sorted(agents, key=lambda agent: (agent.place, agent.id)):
-        system = f"AS{agent.asn} {agent.as_name}".rstrip() if agent.asn else ""
-        cells = [agent.id, agent.place, system, ", ".join(agent.techniques)]
-        if as_manager:
-            cells += [", ".join(address(a) for a in agent.addresses), str(agent.load)]
-        table.add_row(*cells)
-    return table
+        grid.add(
+            agent.id,
+            agent.place,
+            f"AS{agent.asn} {agent.as_name}".rstrip() if agent.asn else "",
+            ", ".join(agent.techniques),
+            ", ".join(address(one) for one in agent.addresses),
+            str(agent.load) if as_manager else "",
+        )
+    return grid
 
 
 def status_lines(status: Status) -> list[str]:
@@ -39,23 +44,26 @@ def status_lines(status: Status) -> list[str]:
     ]
 
 
-def measurements_table(status: Status) -> Table:
+def measurements_grid(status: Status) -> Grid:
     """What is going on, or the one that was asked for."""
-    table = new_table()
-    for heading in ("measurement", "technique", "state"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("runs", justify="right", no_wrap=True)
-    table.add_column("destinations", no_wrap=True, overflow="ellipsis", min_width=8)
+    grid = Grid(
+        [
+            Column("measurement"),
+            Column("technique"),
+            Column("state"),
+            Column("runs", right=True),
+            Column("destinations", gives=True),
+        ]
+    )
     for one in status.measurements:
-        places = [target.name or address(target.address) for target in one.targets]
-        table.add_row(
+        grid.add(
             one.measurement_id,
             one.technique,
             one.state,
             f"{one.runs_ended}/{one.runs_total}",
-            ", ".join(places),
+            ", ".join(target.name or address(target.address) for target in one.targets),
         )
-    return table
+    return grid
 
 
 def estimate(selected: Selected, *, upstream: bool = False) -> str:

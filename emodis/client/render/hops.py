@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from rich.table import Table
-
+from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded
-from emodis.client.render.tables import new_table
-from emodis.client.render.words import address, owner, percent, rate, time
+from emodis.client.render.words import address, megabits, milliseconds, owner, percent, time
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import AddressOwner
 from emodis.wire.v1.techniques_pb2 import (
@@ -22,52 +20,50 @@ from emodis.wire.v1.techniques_pb2 import (
 
 MARK = "◀ bottleneck"
 _BOUNDS = {BOUND_UPPER: "≤", BOUND_LOWER: "≥"}
+_PLACE = (Column("hop", right=True), Column("address"), Column("AS", gives=True))
 
 
-def pathneck_table(report: Report, run: Decoded) -> Table:
-    """Rates are what the train had as it left the link before the hop; bounds are that link's."""
+def pathneck_grid(report: Report, run: Decoded) -> Grid:
+    """`Mbit/s` is what the train had as it left the link before the hop, `available` is what that
+    link has: at most, or at least. `seen` is the share of trains that agree on a step."""
     result: PathneckResult = run.value
-    table, with_as = _hop_table(report)
-    for heading in ("gap", "rate", "available"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("seen", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    numbers = [Column(name, right=True) for name in ("gap ms", "Mbit/s", "available", "seen")]
+    grid = Grid([*_PLACE, *numbers, Column("")])
     owners = _owners(report)
     for hop in result.hops:
-        table.add_row(
-            *_place(hop.ttl, hop.address, owners, with_as),
-            time(hop.gap_ns) if hop.HasField("gap_ns") else "",
-            rate(hop.rate_bps) if hop.HasField("rate_bps") else "",
+        grid.add(
+            *_place(hop.ttl, hop.address, owners),
+            milliseconds(hop.gap_ns) if hop.HasField("gap_ns") else "",
+            megabits(hop.rate_bps) if hop.HasField("rate_bps") else "",
             _bound(hop),
             percent(hop.detection_ratio) if hop.choke_point else "",
             _mark(hop, result),
-            style="bold" if _is_bottleneck(hop, result) else "",
+            marked=_is_bottleneck(hop, result),
         )
-    return table
+    return grid
 
 
-def traceroute_table(report: Report, run: Decoded) -> Table:
-    """Several addresses in one line where rounds took several ways."""
+def traceroute_grid(report: Report, run: Decoded) -> Grid:
+    """A hop has a line for each address where rounds took several ways."""
     result: TracerouteResult = run.value
-    table, with_as = _hop_table(report)
-    table.add_column("RTT", justify="right", no_wrap=True)
-    table.add_column("answers", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    numbers = [Column(name, right=True) for name in ("RTT", "answers")]
+    grid = Grid([*_PLACE, *numbers, Column("")])
     owners = _owners(report)
     for hop in result.hops:
         rtts = [answer.rtt_ns for answer in hop.answers if answer.HasField("rtt_ns")]
+        answered = sum(1 for answer in hop.answers if answer.address)
         # dict: every address once, in the order of the rounds.
         places = list(dict.fromkeys(answer.address for answer in hop.answers if answer.address))
-        answered = sum(1 for answer in hop.answers if answer.address)
-        for row, place in enumerate(places or [b""]):
-            first = row == 0
-            table.add_row(
-                *_place(hop.ttl if first else None, place, owners, with_as),
-                time(median(rtts)) if rtts and first else "",
-                f"{answered}/{len(hop.answers)}" if first else "",
-                _remark(hop, result) if first else "",
-            )
-    return table
+        first, *others = places or [b""]
+        grid.add(
+            *_place(hop.ttl, first, owners),
+            time(median(rtts)) if rtts else "",
+            f"{answered}/{len(hop.answers)}",
+            _remark(hop),
+        )
+        for other in others:
+            grid.add(*_place(None, other, owners), "", "", "")
+    return grid
 
 
 def path_end(result: TracerouteResult) -> str:
@@ -77,22 +73,9 @@ def path_end(result: TracerouteResult) -> str:
     return f"the path ends here: {result.end_reason.replace('_', ' ')}"
 
 
-def _hop_table(report: Report) -> tuple[Table, bool]:
-    table = new_table()
-    table.add_column("hop", justify="right", no_wrap=True)
-    table.add_column("address", no_wrap=True)
-    if report.as_map:
-        # The only column that gives way on a narrow terminal.
-        table.add_column("AS", no_wrap=True, overflow="ellipsis", min_width=8)
-    return table, report.as_map
-
-
-def _place(
-    ttl: int | None, packed: bytes, owners: dict[str, AddressOwner], with_as: bool
-) -> list[str]:
+def _place(ttl: int | None, packed: bytes, owners: dict[str, AddressOwner]) -> tuple[str, str, str]:
     where = address(packed)
-    cells = ["" if ttl is None else str(ttl), where]
-    return [*cells, owner(owners.get(where))] if with_as else cells
+    return "" if ttl is None else str(ttl), where, owner(owners.get(where))
 
 
 def _owners(report: Report) -> dict[str, AddressOwner]:
@@ -102,7 +85,7 @@ def _owners(report: Report) -> dict[str, AddressOwner]:
 def _bound(hop: PathneckHop) -> str:
     if hop.bound not in _BOUNDS or not hop.HasField("bound_bps"):
         return ""
-    return f"{_BOUNDS[hop.bound]} {rate(hop.bound_bps)}"
+    return f"{_BOUNDS[hop.bound]} {megabits(hop.bound_bps)}"
 
 
 def _is_bottleneck(hop: PathneckHop, result: PathneckResult) -> bool:
@@ -115,9 +98,9 @@ def _mark(hop: PathneckHop, result: PathneckResult) -> str:
     return "◁ choke" if hop.choke_point else ""
 
 
-def _remark(hop: TracerouteHop, result: TracerouteResult) -> str:
+def _remark(hop: TracerouteHop) -> str:
     if hop.rate_limited:
         return "rate-limited"
-    codes = sorted({(a.icmp_type, a.icmp_code) for a in hop.answers if a.icmp_type == 3})
+    codes = sorted({answer.icmp_code for answer in hop.answers if answer.icmp_type == 3})
     # Port unreachable is how a destination answers a traceroute.
-    return ", ".join(f"unreachable ({code})" for _type, code in codes if code != 3)
+    return ", ".join(f"unreachable ({code})" for code in codes if code != 3)

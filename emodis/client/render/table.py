@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from emodis.client.render.answers import answers, place
+from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
-from emodis.client.render.hops import path_end, pathneck_table, traceroute_table
+from emodis.client.render.hops import path_end, pathneck_grid, traceroute_grid
 from emodis.client.render.plain import word
-from emodis.client.render.tables import new_table
-from emodis.client.render.words import count, percent, rate, time
+from emodis.client.render.tables import show_grid, show_line
+from emodis.client.render.words import count, milliseconds, percent, rate
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import END_DONE, End, Quality
@@ -35,60 +34,69 @@ def show(reports: Sequence[Report], out: Console) -> None:
     with_paths = [r for r in reports if r.call.technique in _PATHS and r.done]
     if with_paths and not any(report.as_map for report in with_paths):
         out.print()
-        _line(out, NO_MAP)
+        show_line(NO_MAP, out)
 
 
 def _show(report: Report, out: Console) -> None:
     for sentence in answers(report):
-        _line(out, sentence, style="bold")
+        show_line(sentence, out, "bold")
     runs = decoded(report)
     match report.call.technique:
         case "pathneck":
             for run in runs:
-                _path(report, run, pathneck_table(report, run), out)
+                _path(report, run, pathneck_grid(report, run), out)
         case "traceroute":
             for run in runs:
-                _path(report, run, traceroute_table(report, run), out)
+                _path(report, run, traceroute_grid(report, run), out)
                 if path_end(run.value):
-                    _line(out, path_end(run.value))
+                    show_line(path_end(run.value), out)
         case "ping" if runs:
             out.print()
-            out.print(ping_table(report, runs))
+            show_grid(ping_grid(report, runs), out)
+            for run in runs:
+                if run.run.outcome.quality.reasons:
+                    agent = report.agent_name(run.run.run.agent_id)
+                    show_line(f"{agent}: {_quality(run.run)}", out)
         case _:
             pass
     without = [result for result in report.ordered if result.outcome.ending.end != END_DONE]
     if without:
         out.print()
-        out.print(_ends_table(report, without))
+        show_grid(_ends_grid(report, without), out)
 
 
-def ping_table(report: Report, runs: Sequence[Decoded]) -> Table:
-    """One line a run."""
-    table = new_table()
-    table.add_column("agent", no_wrap=True, overflow="ellipsis", min_width=8)
-    if len(report.targets) > 1:
-        table.add_column("destination", no_wrap=True, overflow="ellipsis", min_width=8)
-    for heading in ("sent", "lost", "RTT min", "median", "p95", "max", "variation"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("quality", no_wrap=True)
+def ping_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
+    """One line a run; round-trip times in ms."""
+    headings = ("sent", "lost", "min ms", "median", "p95", "max", "ipdv")
+    grid = Grid(
+        [
+            Column("agent", gives=True),
+            Column("destination", gives=True),
+            *(Column(heading, right=True) for heading in headings),
+            Column("quality"),
+        ]
+    )
+    several = len(report.targets) > 1
     for run in runs:
         value = run.value
-        cells = [report.agent_name(run.run.run.agent_id)]
-        if len(report.targets) > 1:
-            cells.append(place(report, run.run.run.destination))
         names = ("rtt_min_ns", "rtt_median_ns", "rtt_p95_ns", "rtt_max_ns", "ipdv_ns")
-        times = [time(getattr(value, name)) if value.HasField(name) else "" for name in names]
-        quality = word(Quality.Word.DESCRIPTOR, run.run.outcome.quality.word)
-        table.add_row(*cells, str(value.sent), percent(value.loss_ratio), *times, quality)
-    return table
+        grid.add(
+            report.agent_name(run.run.run.agent_id),
+            place(report, run.run.run.destination) if several else "",
+            str(value.sent),
+            percent(value.loss_ratio),
+            *(milliseconds(getattr(value, name)) if value.HasField(name) else "" for name in names),
+            word(Quality.Word.DESCRIPTOR, run.run.outcome.quality.word),
+        )
+    return grid
 
 
-def _path(report: Report, run: Decoded, table: Table, out: Console) -> None:
+def _path(report: Report, run: Decoded, grid: Grid, out: Console) -> None:
     out.print()
     agent = report.agent_name(run.run.run.agent_id)
     where = "you" if report.to_me else place(report, run.run.run.destination)
-    _line(out, f"{agent} → {where}: {_quality(run.run)}{_trains(report, run)}")
-    out.print(table)
+    show_line(f"{agent} → {where}: {_quality(run.run)}{_trains(report, run)}", out)
+    show_grid(grid, out)
 
 
 def _quality(result: Result) -> str:
@@ -111,23 +119,22 @@ def _trains(report: Report, run: Decoded) -> str:
     return f"; {value.trains_used} of {count(value.trains_sent, 'train')} used{found}"
 
 
-def _ends_table(report: Report, results: Sequence[Result]) -> Table:
+def _ends_grid(report: Report, results: Sequence[Result]) -> Grid:
     """Runs that did not end well, and why."""
-    table = new_table()
-    table.add_column("agent", no_wrap=True, overflow="ellipsis", min_width=8)
-    table.add_column("destination", no_wrap=True, overflow="ellipsis", min_width=8)
-    table.add_column("ended", no_wrap=True)
-    table.add_column("why", overflow="fold")
+    grid = Grid(
+        [
+            Column("agent", gives=True),
+            Column("destination", gives=True),
+            Column("ended"),
+            Column("why"),
+        ]
+    )
     for result in results:
         ending = result.outcome.ending
-        table.add_row(
+        grid.add(
             report.agent_name(result.run.agent_id),
             place(report, result.run.destination),
             word(End.DESCRIPTOR, ending.end),
             ending.hint or ending.reason,
         )
-    return table
-
-
-def _line(out: Console, text: str, style: str = "") -> None:
-    out.print(Text(text, style=style), soft_wrap=not out.is_terminal)
+    return grid

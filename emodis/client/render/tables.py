@@ -1,4 +1,4 @@
-"""How our tables look: plain columns, no frames, no colour where none is wanted."""
+"""Where and how our lines are printed: no colour where none is wanted, pipes not folded."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import sys
 from typing import TextIO
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
+
+from emodis.client.render.columns import Grid
 
 # Wide enough for every table of ours: a pipe has no width, and folded lines are hard to grep.
 PIPE_COLUMNS = 200
-
-
-def new_table() -> Table:
-    """Columns two spaces apart."""
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="underline")
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -22,3 +19,17 @@ def console(stream: TextIO | None = None) -> Console:
     out = stream if stream is not None else sys.stdout
     width = None if out.isatty() else PIPE_COLUMNS
     return Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+
+
+def show_grid(grid: Grid, out: Console) -> None:
+    """A table: heading in its own style, marked rows bold."""
+    for number, row in enumerate(grid.lines(out.width)):
+        style = "bold" if row.marked else "" if number else "dim"
+        # Never folded: a line that is too long all the same stays one line.
+        out.print(Text(row.cells[0], style=style), soft_wrap=True)
+
+
+def show_line(text: str, out: Console, style: str = "") -> None:
+    """A sentence, folded at a terminal's edge and nowhere else."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    out.print(Text(clean, style=style), soft_wrap=not out.is_terminal)

@@ -29,6 +29,16 @@ def time(ns: float) -> str:
     return f"{ns / 1e3:.0f} µs"
 
 
+def megabits(bps: float) -> str:
+    """9_600_000 → 9.6, for a column of Mbit/s."""
+    return _digits(bps / 1e6) if bps >= 99_500 else f"{bps / 1e6:.2f}"
+
+
+def milliseconds(ns: float) -> str:
+    """28_000_000 → 28.0, for a column of ms."""
+    return _digits(ns / 1e6) if abs(ns) >= 9.995e6 else f"{ns / 1e6:.2f}"
+
+
 def seconds(duration_s: float) -> str:
     """How long something takes, roughly."""
     if duration_s >= 120:

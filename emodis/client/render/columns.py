@@ -1,0 +1,89 @@
+"""Tables of plain columns that keep their numbers whole on a narrow terminal.
+
+(rich's tables take from every column alike, so that an 80-column terminal showed "9.6 Mb…".)
+Only columns declared `gives` are shortened, and only as far as needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from rich.cells import cell_len, set_cell_size
+
+BETWEEN = "  "
+LEAST_CELLS = 8
+
+
+@attrs.frozen
+class Column:
+    """One column; `right` for numbers, `gives` for what may be cut."""
+
+    heading: str
+    right: bool = False
+    gives: bool = False
+
+
+@attrs.frozen
+class Row:
+    """One line of cells; a `marked` one stands out."""
+
+    cells: Sequence[str]
+    marked: bool = False
+
+
+@attrs.define
+class Grid:
+    """Headings and rows. Columns in which nothing stands are left out."""
+
+    columns: Sequence[Column]
+    rows: list[Row] = attrs.field(factory=list)
+
+    def add(self, *cells: str, marked: bool = False) -> None:
+        """One more line; a cell for every column."""
+        assert len(cells) == len(self.columns)
+        self.rows.append(Row([_printable(cell) for cell in cells], marked))
+
+    def lines(self, width: int) -> list[Row]:
+        """The heading and the rows, each as one laid-out cell, none longer than `width` if the
+        columns that give allow it."""
+        shown = [n for n in range(len(self.columns)) if any(row.cells[n] for row in self.rows)]
+        widths = self._widths(shown, width)
+        heading = Row([column.heading for column in self.columns])
+        return [
+            Row([self._laid_out(row, shown, widths)], row.marked) for row in (heading, *self.rows)
+        ]
+
+    def _widths(self, shown: Sequence[int], width: int) -> dict[int, int]:
+        widths = {
+            n: max(
+                cell_len(self.columns[n].heading), *(cell_len(row.cells[n]) for row in self.rows)
+            )
+            for n in shown
+        }
+        over = sum(widths.values()) + len(BETWEEN) * (len(shown) - 1) - width
+        giving = [n for n in shown if self.columns[n].gives]
+        while over > 0 and giving:
+            widest = max(giving, key=lambda n: widths[n])
+            if widths[widest] <= LEAST_CELLS:
+                break
+            widths[widest] -= 1
+            over -= 1
+        return widths
+
+    def _laid_out(self, row: Row, shown: Sequence[int], widths: dict[int, int]) -> str:
+        cells = [_fit(row.cells[n], widths[n], right=self.columns[n].right) for n in shown]
+        return BETWEEN.join(cells).rstrip()
+
+
+def _fit(text: str, width: int, *, right: bool) -> str:
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…"
+    blank = " " * (width - length)
+    return blank + text if right else text + blank
+
+
+def _printable(text: str) -> str:
+    """What others wrote (places, AS names) must not move the cursor."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

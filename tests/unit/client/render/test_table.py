@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from emodis.client.render.table import NO_MAP, show
+from emodis.client.report import Report
+from emodis.wire.v1.common_pb2 import END_LOST, Quality
+from tests.unit.client.builders import (
+    MS,
+    W1,
+    failure,
+    pathneck,
+    ping,
+    report,
+    result,
+    target,
+    traceroute,
+)
+from tests.unit.client.golden import check
+
+PATH = ("10.1.0.1", "10.2.0.1", "10.3.0.1", W1)
+FAIR = Quality(word=Quality.WORD_FAIR, reasons=["2 of 10 trains were held up on this host"])
+
+
+def rendered(*reports: Report, width: int = 80, terminal: bool = True) -> str:
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=terminal,
+        color_system=None,
+        highlight=False,
+        legacy_windows=False,
+    )
+    show(reports, console)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def three_agents(*, owners: bool) -> Report:
+    slow = pathneck(*PATH, bottleneck=3)
+    return report(
+        "pathneck",
+        result("ams", slow, owners=owners),
+        result("bru", slow, owners=owners, quality=FAIR),
+        result("cdg", pathneck("10.9.0.1", "", "10.3.0.1", W1, bottleneck=3), owners=owners),
+        to_me=True,
+    )
+
+
+CASES = {
+    "pathneck_with_as": lambda: three_agents(owners=True),
+    "pathneck_without_as": lambda: three_agents(owners=False),
+    "pathneck_none_found": lambda: report(
+        "pathneck", result("ams", pathneck(*PATH, last_link="unmeasured"), owners=True)
+    ),
+    "pathneck_upstream_access": lambda: report(
+        "pathneck", result("", pathneck(*PATH, bottleneck=1, access=True)), upstream=True
+    ),
+    "pathneck_one_lost": lambda: report(
+        "pathneck",
+        result("ams", pathneck(*PATH, bottleneck=3), owners=True),
+        failure("bru", END_LOST),
+    ),
+    "traceroute": lambda: report(
+        "traceroute",
+        result("ams", traceroute(*PATH), owners=True),
+        result("bru", traceroute("10.9.0.1", "", "10.3.0.1", reached=False), owners=True),
+    ),
+    "ping": lambda: report(
+        "ping",
+        result("ams", ping()),
+        result("bru", ping(48 * MS, loss_ratio=0.2), quality=FAIR),
+        failure("cdg"),
+    ),
+    "ping_two_destinations": lambda: report(
+        "ping",
+        result("ams", ping()),
+        result("ams", ping(5 * MS), destination=1),
+        targets=[target(), target("10.7.0.2", "w2.example.net")],
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("case", CASES)
+def test_tables_are_as_recorded(case: str, width: int) -> None:
+    text = rendered(CASES[case](), width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    check(f"{case}_{width}.txt", text)
+
+
+def test_a_missing_map_is_said_once_however_many_runs_there_are() -> None:
+    text = rendered(three_agents(owners=False), width=200)
+    assert text.count(NO_MAP) == 1
+    assert NO_MAP not in rendered(three_agents(owners=True), width=200)
+
+
+def test_a_pipe_is_not_folded() -> None:
+    text = rendered(three_agents(owners=True), width=200, terminal=False)
+    assert text.splitlines()[0].startswith("The bottleneck towards you is the link")
+    assert text.splitlines()[0].endswith("3 of 3 agents agree.")
+
+
+def test_what_a_master_sends_cannot_colour_or_mark_up_the_terminal() -> None:
+    evil = failure("[bold red]x[/]")
+    evil.outcome.ending.hint = "[link=http://198.51.100.1]click[/link]"
+    text = rendered(report("pathneck", evil), width=200)
+    assert "[link=http://198.51.100.1]click[/link]" in text
+
+
+def test_nothing_arrived_prints_nothing() -> None:
+    assert rendered(Report()) == "\n"
