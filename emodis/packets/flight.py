@@ -76,6 +76,7 @@ class Flight:
                 self._wait_until(self._started_ns + at_ns)
             if not self._send_group(first, end):
                 self.cut_short = True
+                self._ledger.cut_short()
                 return
 
     def collect(self) -> None:
@@ -89,6 +90,8 @@ class Flight:
                 left_ns = min(left_ns, STAMP_FETCH_NS)
             self._listen(left_ns)
             self._fetch_stamps()
+        # This process may have been asleep past the end while answers came in time.
+        self._read_answers()
         self._wait_for_stamps()
 
     def _send_group(self, first: int, end: int) -> bool:

@@ -67,6 +67,10 @@ class Ledger:
         self._sent += count
         self.unstamped += count
 
+    def cut_short(self) -> None:
+        """The probes that have not been sent never will be: nobody waits for them."""
+        self._awaited -= {i for i in self._awaited if self._probes[i].call_ns is None}
+
     def queued(self, index: int, at_ns: int) -> None:
         """Take a kernel stamp of queueing in."""
         probe = self._probes[index]

@@ -1,0 +1,264 @@
+"""A train on sockets that are given: what leaves when, and when waiting ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self, cast
+
+import attrs
+import pytest
+
+from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
+from emodis.packets.flight import Flight, departures
+from emodis.packets.flow import IdBlock
+from emodis.packets.ledger import Ledger
+from emodis.packets.mmsg import SendBatch
+from emodis.packets.model import Kind, Probe, Train
+from emodis.packets.replies import Expectation
+from emodis.packets.sockets import RawSockets
+from emodis.packets.timestamps import Moment, TransmitStamp
+from emodis.packets.transport import Gate, Stop, Traffic
+from tests.unit.packets.answers import IDENTS, THERE, icmp_error, probe_packet
+
+IDS = IdBlock(300, 50)
+FAR_NS = 60_000_000_000
+SHORT_NS = 5_000_000
+
+
+class FakeSockets:
+    """Answers what `reply` says to each packet as soon as it is sent."""
+
+    stamps_departures = True
+
+    def __init__(self, reply: Callable[[int], bytes | None], room: int = 1000) -> None:
+        self.receiver, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sender = self._far
+        self.receiver.setblocking(False)
+        self.next_key = 17
+        self.calls: list[tuple[int, int]] = []
+        self.call_times_ns: list[int] = []
+        self._reply = reply
+        # Packets the send buffer takes before it is full once.
+        self._room = room
+        self._stamps: list[TransmitStamp] = []
+
+    def send(self, batch: SendBatch, start: int, end: int) -> int:
+        self.calls.append((start, end))
+        self.call_times_ns.append(monotonic_ns())
+        sent = min(self._room, end - start)
+        self._room = 1000 if sent == 0 else self._room - sent
+        for index in range(start, start + sent):
+            at_ns = realtime_ns()
+            self._stamps += [TransmitStamp(17 + index, moment, at_ns) for moment in Moment]
+            answer = self._reply(index)
+            if answer is not None:
+                self._far.send(answer)
+        return sent
+
+    def answers(self) -> Iterator[tuple[bytes, int | None]]:
+        while True:
+            try:
+                yield self.receiver.recv(2048), realtime_ns()
+            except BlockingIOError:
+                return
+
+    def stamps(self) -> Iterator[TransmitStamp]:
+        while self._stamps:
+            yield self._stamps.pop(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.receiver.close()
+        self._far.close()
+
+
+@attrs.define
+class Word:
+    """An interrupt: given after so many questions, with a descriptor that always asks for one."""
+
+    patience: int = 1_000_000
+    _pair: tuple[socket.socket, socket.socket] = attrs.field(factory=socket.socketpair)
+
+    def __attrs_post_init__(self) -> None:
+        if self.patience < 1_000_000:
+            self._pair[1].send(b"x")
+
+    def fileno(self) -> int:
+        return self._pair[0].fileno()
+
+    def waiting(self) -> bool:
+        self.patience -= 1
+        return self.patience < 0
+
+    def __del__(self) -> None:
+        for end in self._pair:
+            end.close()
+
+
+@attrs.define
+class Rig:
+    flight: Flight
+    ledger: Ledger
+    traffic: Traffic
+
+    def fly(self) -> None:
+        self.flight.send()
+        self.flight.collect()
+
+
+def rig(
+    sockets: FakeSockets,
+    probes: list[Probe],
+    *,
+    wait_ns: int = FAR_NS,
+    settle_ns: int | None = None,
+    stop_in_ns: int = FAR_NS,
+    max_bytes: int = 0,
+    interrupt: Word | None = None,
+) -> Rig:
+    train = Train(kind=Kind.UDP, probes=tuple(probes), wait_ns=wait_ns, settle_ns=settle_ns)
+    ledger = Ledger(train, IdBlock(IDS.first, len(probes)), THERE)
+    traffic = Traffic()
+    sizes = [probe.size_bytes for probe in probes]
+    flight = Flight(
+        train,
+        batch=SendBatch(bytearray(sum(sizes)), sizes, THERE),
+        ledger=ledger,
+        expected=Expectation(kind=Kind.UDP, target=THERE, idents=IDENTS[Kind.UDP], ids=IDS),
+        gate=Gate(boottime_ns() + stop_in_ns, max_bytes, traffic, interrupt or Word(), boottime_ns),
+        sockets=cast("RawSockets", sockets),
+    )
+    return Rig(flight, ledger, traffic)
+
+
+def router(index: int) -> bytes:
+    return icmp_error(probe_packet(Kind.UDP, IDS.at(index)))
+
+
+def silence(index: int) -> None:
+    return None
+
+
+ONE = Probe(ttl=1, size_bytes=60)
+
+
+class TestDepartures:
+    def test_neighbours_without_a_gap_leave_together(self) -> None:
+        later = Probe(ttl=1, size_bytes=60, after_ns=7)
+        assert list(departures([ONE, ONE, later, ONE, later])) == [(0, 2, 0), (2, 4, 7), (4, 5, 14)]
+
+    def test_a_gap_before_the_first_means_nothing(self) -> None:
+        assert list(departures([Probe(ttl=1, size_bytes=60, after_ns=9), ONE])) == [(0, 2, 0)]
+
+    def test_an_empty_train_has_none(self) -> None:
+        assert list(departures([])) == []
+
+
+def test_a_train_is_over_when_all_is_answered() -> None:
+    with FakeSockets(router) as sockets:
+        made = rig(sockets, [ONE] * 5)
+        made.fly()
+    echoes, kernel = made.ledger.echoes()
+    assert sockets.calls == [(0, 5)]
+    assert kernel
+    assert all(echo.reply is not None for echo in echoes)
+    traffic = made.traffic
+    assert (traffic.sent_packets, traffic.sent_bytes) == (5, 300)
+    assert (traffic.recv_packets, traffic.recv_bytes) == (5, 5 * 88)
+    assert traffic.started_unix_ns is not None
+
+
+def test_paced_probes_never_leave_early() -> None:
+    paced = [ONE, *[Probe(ttl=1, size_bytes=60, after_ns=2_000_000)] * 3]
+    with FakeSockets(router) as sockets:
+        made = rig(sockets, paced)
+        made.fly()
+    assert sockets.calls == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    start_ns = made.traffic.train_started_ns
+    assert start_ns is not None
+    for index, at_ns in enumerate(sockets.call_times_ns):
+        assert at_ns - start_ns >= 2_000_000 * index
+
+
+def test_waiting_ends_with_the_waiting_time() -> None:
+    with FakeSockets(silence) as sockets:
+        made = rig(sockets, [ONE], wait_ns=SHORT_NS)
+        made.fly()
+    assert made.ledger.answers == 0
+    assert not made.flight.cut_short
+
+
+def test_waiting_ends_when_it_has_settled() -> None:
+    with FakeSockets(lambda index: router(index) if index == 0 else None) as sockets:
+        made = rig(sockets, [ONE, ONE], settle_ns=SHORT_NS)
+        made.fly()
+    assert made.ledger.answers == 1
+
+
+def test_waiting_ends_at_stop_by() -> None:
+    with FakeSockets(silence) as sockets:
+        made = rig(sockets, [ONE], stop_in_ns=SHORT_NS)
+        made.fly()
+    assert not made.flight.cut_short
+
+
+def test_what_came_while_we_slept_is_read_all_the_same() -> None:
+    with FakeSockets(router) as sockets:
+        made = rig(sockets, [ONE], wait_ns=0)
+        made.fly()
+    assert made.ledger.answers == 1
+
+
+def test_an_abort_ends_the_waiting() -> None:
+    with FakeSockets(silence) as sockets:
+        rig(sockets, [ONE], interrupt=Word(patience=3)).fly()
+    assert sockets.calls == [(0, 1)]
+
+
+def test_a_full_send_buffer_is_waited_for_and_the_rest_follows() -> None:
+    with FakeSockets(router, room=3) as sockets:
+        made = rig(sockets, [ONE] * 5)
+        made.fly()
+    assert sockets.calls == [(0, 5), (3, 5), (3, 5)]
+    assert made.traffic.sent_packets == 5
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_bytes": 150}, Stop.BYTE_CAP),
+        ({"interrupt": Word(patience=4)}, Stop.INTERRUPT),
+        # Two probes of 60 bytes take 1.92 ms at 0.5 Mbit/s, and the third leaves after 200 ms.
+        ({"stop_in_ns": 150_000_000}, Stop.STOP_BY),
+    ],
+)
+def test_the_gate_is_asked_before_every_call(limits: dict[str, object], reason: Stop) -> None:
+    paced = [ONE, *[Probe(ttl=1, size_bytes=60, after_ns=100_000_000)] * 2]
+    with FakeSockets(router) as sockets:
+        made = rig(sockets, paced, **limits)  # type: ignore[arg-type]
+        made.fly()
+    assert made.flight.cut_short
+    assert made.traffic.stopped_by is reason
+    assert 1 <= len(sockets.calls) < 3
+    echoes, _ = made.ledger.echoes()
+    assert echoes[-1].sent_ns is None
+
+
+def test_strangers_are_counted_and_late_answers_are_not() -> None:
+    def noise(index: int) -> bytes:
+        return icmp_error(probe_packet(Kind.UDP, 299 if index == 0 else IDS.at(40)))
+
+    with FakeSockets(noise) as sockets:
+        made = rig(sockets, [ONE, ONE], wait_ns=SHORT_NS)
+        made.fly()
+    assert made.flight.unmatched == 1
+    assert made.traffic.recv_packets == 0
