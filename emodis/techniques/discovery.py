@@ -77,9 +77,8 @@ def discovery(
         }
         routes.update(found)
         failures += len(child.agents) * len(child.destinations) - len(found)
-    branches = _branches(candidates, targets, routes)
     chosen = cover(
-        [_landmark(candidate, branches) for candidate in candidates],
+        _landmarks(candidates, _branches(candidates, targets, routes)),
         max_agents=max_agents,
         coverage_ratio=coverage_ratio,
         at_least=at_least,
@@ -151,15 +150,20 @@ def _responders(body: Body) -> list[Address | None]:
     return [records.to_address(first) for first in firsts]
 
 
-def _landmark(candidate: Candidate, branches: Mapping[_Pair, Branch]) -> Landmark:
-    mine = [(index, found) for (agent, index), found in branches.items() if agent == candidate.id]
-    return Landmark(
-        id=candidate.id,
-        load=candidate.load,
-        asn=candidate.asn,
-        place=candidate.place,
-        branches=tuple(mine),
-    )
+def _landmarks(candidates: Sequence[Candidate], branches: Mapping[_Pair, Branch]) -> list[Landmark]:
+    mine: dict[str, list[tuple[int, Branch]]] = {}
+    for (agent, destination), seen in branches.items():
+        mine.setdefault(agent, []).append((destination, seen))
+    return [
+        Landmark(
+            id=candidate.id,
+            load=candidate.load,
+            asn=candidate.asn,
+            place=candidate.place,
+            branches=tuple(mine.get(candidate.id, ())),
+        )
+        for candidate in candidates
+    ]
 
 
 def _selection(chosen: Cover, targets: Sequence[Target], *, failures: int) -> Selection:

@@ -22,7 +22,7 @@ SEGMENT_LINKS = 4
 SHARED_LINKS = 2
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Branch:
     """One way into a destination: its last answering links, in the direction of the packets."""
 

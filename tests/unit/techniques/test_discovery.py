@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
+
+import pytest
+
+from emodis.techniques.base import Child
+from emodis.techniques.discovery import Candidate, Selection, discovery
+from emodis.techniques.traceroute import Traceroute
+from emodis.wire.v1.client_pb2 import Policy
+from emodis.wire.v1.common_pb2 import Body, Outcome, Target
+from emodis.wire.v1.techniques_pb2 import HopAnswer, TracerouteHop, TracerouteResult
+
+Routes = Mapping[tuple[str, int], list[int]]
+TARGETS = [
+    Target(address=IPv4Address(90).packed, name="web.example"),
+    Target(address=IPv4Address(91).packed),
+]
+
+
+def body(route: Iterable[int]) -> Body:
+    """A traceroute result whose hops are these numbers as addresses; 0 is silent."""
+    result = TracerouteResult(reached=True)
+    for ttl, number in enumerate(route, start=1):
+        hop = TracerouteHop(ttl=ttl, answers=[HopAnswer(round=1)])
+        if number:
+            hop.answers.add(round=2, address=IPv4Address(number).packed)
+        result.hops.append(hop)
+    return Body(technique="traceroute", schema=1, body=result.SerializeToString())
+
+
+def choose(
+    candidates: list[Candidate],
+    routes: Routes,
+    *,
+    known: Mapping[tuple[str, int], Body] | None = None,
+    targets: list[Target] | None = None,
+    max_agents: int = 5,
+) -> tuple[Selection, list[Child]]:
+    """Drive the plan; agents answer with `routes`, or fail where they have none."""
+    plan = discovery(
+        candidates,
+        TARGETS[:1] if targets is None else targets,
+        known=known or {},
+        max_agents=max_agents,
+    )
+    children: list[Child] = []
+    answer: dict[tuple[str, int], Outcome] | None = None
+    while True:
+        try:
+            child = next(plan) if answer is None else plan.send(answer)
+        except StopIteration as end:
+            selection: Selection = end.value
+            return selection, children
+        children.append(child)
+        answer = {
+            (agent, destination): Outcome(result=body(routes[agent, destination]))
+            for agent in child.agents
+            for destination in child.destinations
+            if (agent, destination) in routes
+        }
+
+
+def agents(count: int) -> list[Candidate]:
+    return [Candidate(id=f"a{i}", place=f"city {i}", asn=65000 + i) for i in range(count)]
+
+
+def test_worked_example() -> None:
+    """Four agents, two ways in: one way has three agents behind it, the other one."""
+    routes = {
+        ("a0", 0): [1, 10, 20, 30, 40, 90],
+        ("a1", 0): [2, 11, 20, 30, 40, 90],
+        ("a2", 0): [3, 12, 20, 30, 40, 90],
+        ("a3", 0): [4, 13, 21, 31, 41, 90],
+    }
+    selection, children = choose(agents(4), routes)
+    assert [choice.agent_id for choice in selection.choices] == ["a0", "a3"]
+    assert [choice.why for choice in selection.choices] == ["covers 1 of 2 branches"] * 2
+    assert (selection.choices[0].place, selection.choices[0].asn) == ("city 0", 65000)
+    assert (selection.branches_known, selection.branches_covered) == (2, 2)
+    assert selection.uncovered == ()
+    (child,) = children
+    assert (child.agents, child.destinations) == (("a0", "a1", "a2", "a3"), (0,))
+    assert child.policy == Policy.POLICY_LOCK
+    assert Traceroute().worst_case(child.call).duration_s < 10
+
+
+def test_nothing_is_asked_that_is_known() -> None:
+    known = {("a0", 0): body([1, 10, 20, 30, 90]), ("a1", 0): body([2, 11, 21, 31, 90])}
+    selection, children = choose(agents(2), {}, known=known)
+    assert children == []
+    assert len(selection.choices) == 2
+    assert selection.branches_known == 2
+
+
+def test_only_what_is_missing_is_asked() -> None:
+    known = {("a0", 0): body([1, 2, 3]), ("a0", 1): body([1, 2, 3]), ("a1", 1): body([1, 2, 3])}
+    _, children = choose(agents(3), {}, known=known, targets=TARGETS)
+    assert [(child.agents, child.destinations) for child in children] == [
+        (("a1", "a2"), (0,)),
+        (("a2",), (1,)),
+    ]
+
+
+def test_destinations_that_lack_the_same_agents_share_a_child() -> None:
+    _, children = choose(agents(3), {}, targets=TARGETS)
+    assert [(child.agents, child.destinations) for child in children] == [
+        (("a0", "a1", "a2"), (0, 1))
+    ]
+
+
+def test_two_are_chosen_where_one_would_do() -> None:
+    routes = {(f"a{i}", 0): [i + 1, 20, 30, 40, 50, 90] for i in range(4)}
+    selection, _ = choose(agents(4), routes)
+    assert [choice.agent_id for choice in selection.choices] == ["a0", "a1"]
+    assert "second view" in selection.choices[1].why
+
+
+def test_without_any_route_agents_differ_as_much_as_they_can() -> None:
+    candidates = [
+        Candidate(id="a", asn=1),
+        Candidate(id="b", asn=1),
+        Candidate(id="c", asn=2),
+    ]
+    selection, _ = choose(candidates, {})
+    assert [choice.agent_id for choice in selection.choices] == ["a", "c"]
+    assert "no route is known" in selection.choices[0].why
+    assert selection.uncovered == ("3 routes could not be measured",)
+    assert selection.branches_known == 0
+
+
+def test_some_failed_routes_are_told_and_do_no_harm() -> None:
+    routes = {("a0", 0): [1, 10, 20, 90], ("a1", 0): [2, 11, 21, 90]}
+    selection, _ = choose(agents(4), routes)
+    assert [choice.agent_id for choice in selection.choices] == ["a0", "a1"]
+    assert selection.uncovered == ("2 routes could not be measured",)
+
+
+def test_what_the_most_agents_leave_out_is_told() -> None:
+    routes = {(f"a{i}", 0): [i + 1, 100 + i, 200 + i, 90] for i in range(3)}
+    selection, _ = choose(agents(3), routes, max_agents=2)
+    assert (selection.branches_known, selection.branches_covered) == (3, 2)
+    assert selection.uncovered == ("to web.example: 0.0.0.3 → 0.0.0.102 → 0.0.0.202 → 0.0.0.90",)
+
+
+def test_silent_hops_and_destinations() -> None:
+    routes = {
+        ("a0", 0): [1, 0, 20, 30, 40],
+        ("a1", 0): [2, 11, 20, 30, 40],
+        ("a2", 0): [0, 0, 0, 0, 0],
+    }
+    selection, _ = choose(agents(3), routes)
+    assert selection.branches_known == 1
+    assert [choice.agent_id for choice in selection.choices] == ["a0", "a1"]
+
+
+def test_at_most_fifty_look_and_one_of_each_as_first() -> None:
+    candidates = [Candidate(id=f"{i:03}", asn=i % 60 + 1) for i in range(300)]
+    _, (child,) = choose(candidates, {})
+    assert len(child.agents) == 50
+    assert len({int(agent) % 60 for agent in child.agents}) == 50
+    few = [Candidate(id=f"{i:03}", asn=i % 2 + 1) for i in range(300)]
+    assert len(choose(few, {})[1][0].agents) == 50
+
+
+def test_the_least_loaded_of_an_as_looks() -> None:
+    candidates = [Candidate(id=f"{i:02}", asn=i % 50 + 1, load=float(i < 50)) for i in range(100)]
+    _, (child,) = choose(candidates, {})
+    assert min(child.agents) == "50"
+
+
+def test_nobody_is_eligible() -> None:
+    selection, children = choose([], {})
+    assert (selection.choices, children) == ((), [])
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Body(),
+        Body(technique="ping", schema=1),
+        Body(technique="traceroute", schema=1, body=b"\xff"),
+        Body(technique="traceroute", schema=1),
+    ],
+)
+def test_an_outcome_that_is_no_route_is_a_failed_one(result: Body) -> None:
+    plan = discovery(agents(1), TARGETS[:1], known={})
+    next(plan)
+    with pytest.raises(StopIteration) as end:
+        plan.send({("a0", 0): Outcome(result=result)})
+    assert end.value.value.uncovered == ("1 routes could not be measured",)
+    assert [choice.agent_id for choice in end.value.value.choices] == ["a0"]
+
+
+def test_a_cached_body_that_is_no_route_is_ignored() -> None:
+    selection, _ = choose(agents(2), {}, known={("a0", 0): Body(), ("a1", 0): body([1, 2, 3])})
+    assert selection.branches_known == 1
+
+
+def test_answers_nobody_asked_for_are_not_believed() -> None:
+    plan = discovery(agents(2), TARGETS[:1], known={})
+    next(plan)
+    with pytest.raises(StopIteration) as end:
+        plan.send({("stranger", 0): Outcome(result=body([1, 2, 3])), ("a0", 7): Outcome()})
+    assert end.value.value.branches_known == 0
+
+
+def test_five_thousand_agents_and_one_destination() -> None:
+    candidates = [Candidate(id=f"{i:04}", asn=i % 500) for i in range(5000)]
+    known = {
+        (c.id, 0): body([i, 6000 + i % 90, 7000 + i % 9, 90]) for i, c in enumerate(candidates, 1)
+    }
+    before = time.process_time()
+    selection, children = choose(candidates, {}, known=known)
+    # 1 s is the promise; ten times that guards against hanging.
+    assert time.process_time() - before < 10
+    assert children == []
+    assert selection.branches_known == 90
