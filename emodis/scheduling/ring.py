@@ -36,8 +36,6 @@ class RingOrder:
         self._pass_barriers()
 
     def pick(self, agent: int) -> int | None:
-        if agent // self._size != self._phase:
-            return None
         destination = self._next(agent)
         if destination is None or self._whose_turn(destination) != agent:
             return None

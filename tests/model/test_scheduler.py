@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -153,7 +153,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.scheduler.remembered == 0
 
 
+# Shrinking takes minutes here: add Phase.shrink when a failure is too long to understand.
 SchedulerMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+    max_examples=100,
+    stateful_step_count=50,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
 TestScheduler = SchedulerMachine.TestCase
