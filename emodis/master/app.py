@@ -34,7 +34,7 @@ from emodis.master.resolver import system_resolver
 from emodis.master.service import Service, Tools
 from emodis.master.session import Timers
 from emodis.master.store.store import Store, StoreError
-from emodis.master.sweep import Sweep
+from emodis.master.sweep import PERIOD_S, Sweep
 from emodis.techniques import registry
 from emodis.techniques.base import Technique
 from emodis.topology.asn import AsMap, BadMap
@@ -83,7 +83,8 @@ class Master:
         for connection in tuple(self.hall.present):
             retry_after_s = 1.0 + random.random() * spread_s
             connection.dismiss(CODE_SHUTDOWN, "the master is shutting down", retry_after_s)
-        self.sweep.stop()
+        if self.sweep.running:
+            self.sweep.stop()
         waited_s = 0.0
         while self.hall.present and waited_s < GOODBYE_S:
             await deferLater(self.reactor, 0.02, lambda: None)
@@ -206,7 +207,7 @@ async def _start(master: Master) -> None:
     if master.settings.as_map is None:
         master.log.info("no AS map was given (--as-map): hops have no AS")
     await master.listen()
-    _ = master.sweep.start(1.0, now=False).addErrback(
+    _ = master.sweep.start(PERIOD_S).addErrback(
         lambda failure: master.log.failure("the sweep stopped", failure=failure)
     )
     gc.collect()

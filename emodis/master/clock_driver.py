@@ -35,8 +35,8 @@ from emodis.scheduling.model import (
     TimePassed,
 )
 
-# Waking up later than this means that the process stood still: results may wait in the sockets,
-# and are read before anything is declared overdue.
+# Results that are in the sockets are read before anything is declared overdue: one turn of the
+# reactor as a rule, longer when waking up so late means that the process stood still.
 LATE_NS = NS
 SETTLE_S = 1.0
 
@@ -147,6 +147,7 @@ class ClockDriver:
     def _set_alarm(self) -> None:
         wake_at_ns = self.scheduler.wake_at_ns
         if wake_at_ns == self._wake_at_ns and self._wake is not None and self._wake.active():
+            # Also when it is overdue and waits for the sockets to be read.
             return
         self.stop()
         self._wake_at_ns = wake_at_ns
@@ -155,10 +156,8 @@ class ClockDriver:
             self._wake = self.clocks.reactor.callLater(delay_s, self._alarm, wake_at_ns)
 
     def _alarm(self, due_ns: int) -> None:
-        if self.clocks.monotonic_ns() - due_ns > LATE_NS:
-            self._wake = self.clocks.reactor.callLater(SETTLE_S, self._pass_time)
-        else:
-            self._pass_time()
+        late = self.clocks.monotonic_ns() - due_ns > LATE_NS
+        self._wake = self.clocks.reactor.callLater(SETTLE_S if late else 0.0, self._pass_time)
 
     def _pass_time(self) -> None:
         self._tell(lambda at_ns: TimePassed(at_ns=at_ns))

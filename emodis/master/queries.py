@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from emodis.master.client_session import ClientPort
 from emodis.master.clock_driver import ClockDriver
@@ -130,6 +131,10 @@ class Queries:
         measurement = self.live.get(measurement_id)
         if measurement is not None and measurement.stage is not Stage.ENDED:
             return _so_far(measurement)
+        if measurement is not None:
+            written: Deferred[None] = Deferred()
+            measurement.farewells.append(written)
+            await written
         record = await self.ledger.measurement(measurement_id)
         if record is not None and record.ended is not None:
             return record.ended

@@ -52,7 +52,6 @@ from emodis.wire.v1.common_pb2 import (
 from emodis.wire.v1.techniques_pb2 import HopAnswer, TracerouteHop, TracerouteResult
 from tests.unit.master.house import TECHNIQUES, FarAgent, House, keepalive_agent
 
-
 SLOW = Body(technique="tap", schema=1, body=b"slow")
 
 
