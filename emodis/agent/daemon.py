@@ -6,6 +6,7 @@ probers, so that tests run it in memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import attrs
@@ -228,7 +229,9 @@ class Daemon:
     def _not_connected(self, failure: Failure) -> None:
         self._dialling = None
         self._forget_dial_timer()
-        why = " ".join(failure.getErrorMessage().split()).rstrip(".")
+        number = getattr(failure.value, "osError", None)
+        why = os.strerror(number) if isinstance(number, int) else failure.getErrorMessage()
+        why = " ".join(why.split()).rstrip(".")
         text = f"cannot reach {self._self.settings.master}: {why}"
         self.link.dropped(Drop(cause=Cause.UNREACHABLE, text=text))
 
