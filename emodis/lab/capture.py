@@ -88,6 +88,7 @@ def record(interface: str, path: str) -> None:
         packets = 0
         while stop_fd not in select.select([source.fileno(), stop_fd], [], [])[0]:
             packets += _drain(source, file.write)
+            file.flush()  # so that the file can be read while the capture goes on
         packets += _drain(source, file.write)
         statistics = source.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
         drops = struct.unpack("II", statistics)[1]
