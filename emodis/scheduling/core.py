@@ -80,8 +80,9 @@ class Scheduler:
     def handle(self, event: Event) -> tuple[Decision, ...]:
         """Take one event in and say everything that follows from it, in order.
 
-        A time before that of an earlier event counts as the earlier one's. What arrives before
-        the driver has told that its deadline passed is still in time.
+        A time before that of an earlier event counts as the earlier one's. Deadlines pass by
+        `TimePassed` alone: after a standstill a driver can first hand in what arrived meanwhile,
+        and all of it is in time, whatever the other events are dated.
 
         Raises:
             ValueError: for a round that is under way already, or whose `pairs` do not fit it;
@@ -89,7 +90,6 @@ class Scheduler:
         """
         self._now_ns = max(self._now_ns, event.at_ns)
         self._take_in(event)
-        self._pass_deadlines()
         self._offers.sweep(self._start)
         self._register.forget(self._offers.agents, self._offers.destinations)
         self._offers.clear()
@@ -109,7 +109,7 @@ class Scheduler:
             case MeasurementCancelled():
                 self._cancel(event.measurement)
             case TimePassed():
-                pass
+                self._pass_deadlines()
             case _:
                 assert_never(event)
 

@@ -104,6 +104,8 @@ class MeasurementCancelled:
 
 @attrs.frozen(kw_only=True)
 class TimePassed:
+    """Everything that arrived before this time has been handed in; nothing else ends a wait."""
+
     at_ns: int
 
 

@@ -128,7 +128,8 @@ class PlainScheduler:
                 self._check_end(decision, event, vanished)
             elif isinstance(decision, Abort):
                 assert decision.run in self.started, "aborted what was never started"
-        self._let_time_take()
+        if isinstance(event, TimePassed):
+            self.sending = {r for r in self.sending if self.started[r].stop_by_ns > self.now}
         for round_ in self.rounds:
             gone = vanished if round_.retrying else set()
             assert not any(agent in gone for agent, _ in round_.pairs), "one retry only"
@@ -141,7 +142,8 @@ class PlainScheduler:
             if isinstance(decision, Start):
                 self._check_start(decision)
         assert not list(self.permitted()), "somebody idles who could measure"
-        self._check_deadlines()
+        if isinstance(event, TimePassed):
+            self._check_deadlines()
 
     def permitted(self) -> Iterator[tuple[PlainRound, Pair]]:
         """Every pair that could begin at this moment."""
@@ -218,11 +220,13 @@ class PlainScheduler:
         assert end.reason
         match end.why:
             case Why.LOST:
-                waited = self.now >= self._lease_ends(round_, run.agent)
+                passed = isinstance(event, TimePassed)
+                waited = passed and self.now >= self._lease_ends(round_, run.agent)
                 again = run.agent in vanished and round_.retrying
                 assert again or (run.agent not in self.present and waited)
             case Why.EXPIRED:
                 assert run in self.open
+                assert isinstance(event, TimePassed)
                 assert self.now >= self.started[run].stop_by_ns + self.rtt_max
             case Why.CANCELLED:
                 assert isinstance(event, MeasurementCancelled)
@@ -252,9 +256,6 @@ class PlainScheduler:
         self.started[run] = start
         self.sending.add(run)
         self.open.add(run)
-
-    def _let_time_take(self) -> None:
-        self.sending = {r for r in self.sending if self.started[r].stop_by_ns > self.now}
 
     def _lease_ends(self, round_: PlainRound, agent: AgentId) -> int:
         return max(self.absent_since.get(agent, 0), round_.admitted_ns) + self.lease

@@ -118,12 +118,14 @@ def test_a_result_in_its_grace_is_in_time() -> None:
     assert rig.scheduler.wake_at_ns is None
 
 
-def test_a_result_that_beats_the_late_timer_is_in_time() -> None:
+def test_after_a_standstill_all_that_arrived_meanwhile_is_in_time() -> None:
     rig = Rig()
-    rig.join("a")
-    rig.admit("a", "w")
+    rig.join("a", "b")
+    rig.admit("ab", "wx", pairs=[("a", 0), ("b", 1)])
     rig.now_ns = 10 * EXPIRED_NS
-    assert rig.end("m:a>1") == ["over m"]
+    assert rig.end("m:a>1") == [], "the other result is dated late as well, and not yet read"
+    assert rig.scheduler.wake_at_ns == STOP_NS
+    assert rig.end("m:b>2") == ["over m"]
 
 
 def test_a_second_result_is_harmless() -> None:

@@ -185,7 +185,7 @@ def test_a_lost_agent_comes_back_for_its_pairs_at_the_end_of_the_round() -> None
     rig.join(*"ab")
     rig.admit("ab", "wx", policy=Policy.RING)
     rig.lose("b")
-    rig.now_ns = STOP_NS
+    rig.at(STOP_NS)
     assert rig.join("b") == [], "its turn is at the end"
     assert rig.end("m:a>1") == ["start m:a>2"]
     assert rig.end("m:a>2") == ["start m:b>1"], "which had no attempt yet"
