@@ -142,6 +142,13 @@ def test_a_short_queue_gets_a_train_of_half_the_size() -> None:
     assert words(observations).count("") == 5
 
 
+def test_one_or_two_lost_tails_are_no_short_queue() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    network.links[2].queue_bytes = 20_000
+    observations = talk(network, max_interval_s=0.25)
+    assert [train.load_packets for train in observations.trains[:4]] == [60, 60, 60, 30]
+
+
 def test_a_queue_too_short_even_for_that_is_given_up() -> None:
     network = path(QUICK, noise_ns=20_000)
     network.links[2].queue_bytes = 5_000
@@ -211,8 +218,9 @@ def test_it_stops_when_it_is_cut_short() -> None:
 
 def test_no_train_begins_that_might_not_fit_into_the_time() -> None:
     network = path([100.0, 0.3, 100.0])
-    talk(network, within_s=10)
-    assert network.now_ns - network.started_ns[0] <= 10 * S
+    talk(network, within_s=5)
+    assert network.now_ns - network.started_ns[0] <= 5 * S
+    assert len(trains(network)) < 5
 
 
 def test_no_train_begins_that_does_not_fit_into_the_bytes() -> None:
