@@ -94,7 +94,7 @@ def gap_ns(train: PathneckTrain, ttl: int) -> int | None:
     first, last = head(train, ttl), tail(train, ttl)
     if not first.HasField("received_ns") or not last.HasField("received_ns"):
         return None
-    if first.address != last.address:
+    if not first.address or first.address != last.address:
         return None
     gap = last.received_ns - first.received_ns
     least = 0.5 * 8 * spanned_bytes(train, ttl) * NS_PER_S / _FASTEST_BPS

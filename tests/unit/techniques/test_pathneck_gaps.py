@@ -86,6 +86,9 @@ def test_a_gap_needs_both_answers_from_one_router_in_order() -> None:
     lost = train([3.0, 3.0, 3.0])
     lost.train.probes[-2].ClearField("received_ns")
     assert gaps.gap_ns(lost, 2) is None
+    nobody = train([3.0, 3.0, 3.0])
+    nobody.train.probes[1].address = nobody.train.probes[-2].address = b""
+    assert gaps.gap_ns(nobody, 2) is None
     other = train([3.0, 3.0, 3.0])
     other.train.probes[-2].address = router(9)
     assert gaps.gap_ns(other, 2) is None
