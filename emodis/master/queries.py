@@ -152,10 +152,11 @@ class Queries:
                 with_observations=watcher.with_observations,
             )
             for result in page:
-                target = record.targets[result.run.destination]
-                self.owners.fill(result, technique, target)
                 watcher.cursor = result.cursor
-                watcher.port.send(ToClient(result=result))
+                if result.run.destination < len(record.targets):
+                    target = record.targets[result.run.destination]
+                    self.owners.fill(result, technique, target)
+                    watcher.port.send(ToClient(result=result))
             await watcher.port.drained()
             if len(page) < limit and not watcher.missed:
                 return

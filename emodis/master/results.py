@@ -91,8 +91,11 @@ class Results:
             # Sent again before our Ack came through: that Ack, or the next one, answers it too.
             self._keep(run, outcome, late=True, owed=True, relayed=False)
             return
-        measurement.received.add(run)
         pair = (run.agent, run.destination)
+        if pair not in measurement.started:
+            self._never_given(member, run)
+            return
+        measurement.received.add(run)
         if pair not in measurement.open or measurement.started.get(pair) != run:
             measurement.charge(outcome.cost)
             # It may still confirm that nothing is being sent any more.
@@ -139,6 +142,14 @@ class Results:
         if self._flushing is not None and self._flushing.active():
             self._flushing.cancel()
             self._flush()
+
+    def _never_given(self, member: Member, run: RunKey) -> None:
+        """An invention: whoever reads the measurement must not meet it. Acknowledged, to end it."""
+        for line in self._complaints.lines(
+            self.clocks.now_s(), f"agent {member.id} reports a run that it was never given"
+        ):
+            self.log.warn("{line}", line=line)
+        member.port.send(ToAgent(ack=Ack(runs=[to_wire(run)])))
 
     def _overlapped(self, run: RunKey) -> tuple[common_pb2.RunKey, ...]:
         return tuple(to_wire(other) for other in self.driver.overlapping(run))

@@ -227,6 +227,11 @@ class Line(StringTransport):
     def __init__(self, host: str) -> None:
         super().__init__(peerAddress=Peer("TCP", host, 4000))
         self.lost: Callable[[], None] = lambda: None
+        self.written: Callable[[], None] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.written()
 
     def loseConnection(self) -> None:  # noqa: N802 - ITransport
         super().loseConnection()

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from emodis.master.membership import Member
+from emodis.master.selection import by_names, enough, least_loaded
+from emodis.scheduling.model import AgentId
+from emodis.wire.v1.client_pb2 import Refused
+from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_NO_AGENT
+from tests.unit.master.house import TECHNIQUES, agent_hello
+
+
+class Nowhere:
+    """A port nobody uses."""
+
+    def send(self, message: Any) -> None:
+        raise AssertionError("selection sends nothing")
+
+    def dismiss(self, code: Any, text: str, retry_after_s: float) -> None:
+        raise AssertionError("selection dismisses nobody")
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+def member(agent_id: str, address: str = "10.1.0.1", **fields: Any) -> Member:
+    return Member(
+        hello=agent_hello(agent_id, **fields),
+        port=Nowhere(),
+        peer_host=address,
+        asn=0,
+        as_name="",
+        joined_unix_ns=0,
+    )
+
+
+PRESENT = [
+    member("alpha-1", "10.1.0.1"),
+    member("alpha-2", "10.1.0.2", addresses=[b"\x0a\x07\x00\x07"]),
+    member("beta", "10.1.0.3"),
+    member("be", "10.1.0.3"),
+]
+TAP = TECHNIQUES["tap"]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["beta"], ["beta"]),
+        (["be"], ["be"]),
+        (["bet"], ["beta"]),
+        (["alpha-2", "alpha-1", "alpha-2"], ["alpha-2", "alpha-1"]),
+        (["10.1.0.1"], ["alpha-1"]),
+        (["10.7.0.7"], ["alpha-2"]),
+    ],
+)
+def test_agents_are_found_by_id_unique_prefix_or_address(
+    names: list[str], found: list[str]
+) -> None:
+    chosen = by_names(names, PRESENT, TAP, 4)
+    assert not isinstance(chosen, Refused)
+    assert [one.id for one in chosen.members] == found
+    assert chosen.pairs is None
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "words"),
+    [
+        (["alpha"], CODE_BAD_REQUEST, "alpha-1, alpha-2"),
+        (["10.1.0.3"], CODE_BAD_REQUEST, "more than one"),
+        (["gamma"], CODE_NO_AGENT, "'gamma'"),
+        ([""], CODE_BAD_REQUEST, "empty"),
+        ([], CODE_BAD_REQUEST, "empty"),
+    ],
+)
+def test_a_name_of_nobody_or_of_several_is_refused(names: list[str], code: int, words: str) -> None:
+    refused = by_names(names, PRESENT, TAP, 4)
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+    assert words in refused.text
+    assert refused.hint
+
+
+def test_a_named_agent_that_cannot_do_it_is_refused() -> None:
+    refused = by_names(["x"], [member("x", capabilities=[])], TAP, 4)
+    assert isinstance(refused, Refused)
+    assert refused.text == "agent x does not offer tap over IPv4"
+
+
+def test_any_takes_the_least_loaded_and_counts_what_it_gives() -> None:
+    load = {"alpha-1": 2, "alpha-2": 0, "beta": 1, "be": 9}
+    chosen = least_loaded(PRESENT, 5, load=lambda agent: load[agent], random=lambda: 0.0)
+    given = [agent for agent, _ in sorted(chosen.pairs or (), key=lambda pair: pair[1])]
+    assert sorted(d for _, d in chosen.pairs or ()) == list(range(5))
+    assert sorted(given) == ["alpha-1", "alpha-2", "alpha-2", "beta", "beta"] or sorted(given) == [
+        "alpha-1",
+        "alpha-2",
+        "alpha-2",
+        "alpha-2",
+        "beta",
+    ]
+    assert "be" not in given
+
+
+def test_ties_are_broken_at_random() -> None:
+    chance = random.Random(7)
+    winners = {
+        next(iter(least_loaded(PRESENT, 1, load=lambda agent: 0, random=chance.random).pairs or ()))
+        for _ in range(200)
+    }
+    assert winners == {(AgentId(one.id), 0) for one in PRESENT}
+
+
+def test_one_agent_is_enough_unless_more_are_wanted() -> None:
+    assert enough(PRESENT[:1], 0) is None
+    assert enough(PRESENT[:2], 2) is None
+    refused = enough(PRESENT[:1], 2)
+    assert refused is not None
+    assert refused.text == "1 matching agent, the request wants at least 2"
