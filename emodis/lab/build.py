@@ -26,6 +26,7 @@ FRAME_BYTES = MTU_BYTES + ETHERNET_BYTES
 # A shaper that wakes less often than this sends lumps; one that wakes more often loses rate.
 BURST_S = 150e-6
 US_PER_S = 1_000_000
+SPARE_US = 1.5
 
 # Set in every namespace before its first interface exists (LAB.md, "Parameters").
 SYSCTLS = {
@@ -97,14 +98,14 @@ def probe_links() -> None:
 
 
 def burst_bytes(capacity_bps: int) -> int:
-    """The bucket of a shaper: whole frames for 150 us, at least one, and whole microseconds.
+    """The bucket of a shaper: whole frames for 150 us, at least one, and a little more.
 
-    pyroute2 hands the kernel whole microseconds, rounded down; a bucket thus a byte short of a
-    frame would drop every full-size packet.
+    pyroute2 cuts the time the bucket lasts to whole microseconds, then to ticks of 64 ns; a bucket
+    thus a byte short of a frame would drop every full-size packet.
     """
     frames = max(1, math.ceil(capacity_bps * BURST_S / 8 / FRAME_BYTES))
     whole_us = math.ceil(frames * FRAME_BYTES * 8 * US_PER_S / capacity_bps)
-    return math.ceil(whole_us * capacity_bps / 8 / US_PER_S)
+    return math.ceil((whole_us + SPARE_US) * capacity_bps / 8 / US_PER_S)
 
 
 def _set_sysctls(node: Node) -> None:

@@ -34,6 +34,7 @@ from emodis.lab.topology import LAB_NAME, Topology, TopologyError
 from emodis.lab.truth import DEFAULT_PACKET_BYTES, Truth, path_truth
 
 DOWN_TIMEOUT_S = 5.0
+REAP_S = 0.02
 
 
 @attrs.define
@@ -47,6 +48,7 @@ class Lab:
     _pidfd: int
     # Held open for labd to see the end of; None if the lab is not ours.
     _owner: IO[bytes] | None = None
+    _children: list[LabProcess] = attrs.field(factory=list, init=False)
 
     @classmethod
     def up(
@@ -118,7 +120,9 @@ class Lab:
         Raises:
             LabError: if there is no such node, no such command, or the lab is gone.
         """
-        return LabProcess(self.directory / states.STATE, self._known(host), command, **options)
+        process = LabProcess(self.directory / states.STATE, self._known(host), command, **options)
+        self._children = [child for child in self._children if child.poll() is None] + [process]
+        return process
 
     def run(
         self,
@@ -155,17 +159,32 @@ class Lab:
         return start_capture(self.popen, host, interface.name, path)
 
     def alive(self) -> bool:
-        return not select.select([self._pidfd], [], [], 0)[0]
+        """Whether the lab stands; False for a closed handle."""
+        return self._pidfd >= 0 and not select.select([self._pidfd], [], [], 0)[0]
 
     def down(self) -> None:
-        """End the lab and everything in it; returns when all is gone."""
+        """End the lab and everything in it; returns when all is gone. Twice is once."""
+        if self._pidfd < 0:
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-        if not select.select([self._pidfd], [], [], DOWN_TIMEOUT_S)[0]:
+        if not self._ends():
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            select.select([self._pidfd], [], [], DOWN_TIMEOUT_S)
+            self._ends()
         self.close()
         states.clean()
+
+    def _ends(self) -> bool:
+        """Wait for labd's end, and reap our children in the lab.
+
+        The kernel lets a PID 1 end only when every process of its namespace has been reaped.
+        """
+        for _ in range(int(DOWN_TIMEOUT_S / REAP_S)):
+            if select.select([self._pidfd], [], [], REAP_S)[0]:
+                return True
+            for child in self._children:
+                child.poll()
+        return False
 
     def close(self) -> None:
         """Let go of the handle. A lab that is ours ends then."""
