@@ -74,9 +74,9 @@ proto-check: proto-code  ## is emodis/wire/v1 what proto/ makes?
 install-check: $(STAMP)  ## `pip install .` in a clean environment gives commands that work
 	@.ci/clean-install $(BIN)/python
 
-coverage: $(STAMP)  ## the suite without the lab, and which branches it leaves out
+coverage: $(STAMP)  ## which branches the unit and model tests leave out
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -m "not lab and not fuzz" $(ARGS)
+	@$(BIN)/coverage run -m pytest -q $(ARGS) tests/unit tests/model
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered --skip-empty
 
