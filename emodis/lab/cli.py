@@ -135,6 +135,22 @@ def demo(arguments: tuple[str, ...]) -> None:
     raise SystemExit(demo_main(arguments))
 
 
+@lab.group()
+def bench() -> None:
+    """Measure Emodis itself against the truth."""
+
+
+@bench.command()
+@click.option("--paths", default=20, type=click.IntRange(0), help="Paths with a bottleneck. [20]")
+@click.option("--flat", default=10, type=click.IntRange(0), help="Paths without one. [10]")
+@click.option("--seed", default=0, type=click.IntRange(0), help="The first path's seed. [0]")
+def accuracy(paths: int, flat: int, seed: int) -> None:
+    """How often Pathneck names the right link, on random paths, one after the other."""
+    from emodis.lab.bench.accuracy import run
+
+    run(seed, paths, flat, click.echo)
+
+
 @lab.command()
 def check() -> None:
     """Say whether labs can be built here, and if not, what the kernel refuses."""
