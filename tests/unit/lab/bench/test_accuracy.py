@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-from typing import Any
 
 import pytest
 
@@ -70,4 +68,3 @@ def test_every_path_gets_a_line_and_the_shares_come_last(monkeypatch: pytest.Mon
     assert [line.split(":")[0] for line in lines[:3]] == ["path-7", "path-8", "flat-7"]
     assert lines[3].startswith("the right link was named: 2 of 2")
     assert lines[-1].startswith("a false bottleneck was named on a flat path: 1 of 1")
-    assert json.dumps(lines)
