@@ -20,6 +20,7 @@ USER_NAMESPACE_HINT = (
     "run as root, or allow user namespaces (sysctl user.max_user_namespaces, "
     "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
 )
+LIMITS_HINT = "look at sysctl user.max_net_namespaces, max_pid_namespaces, max_mnt_namespaces"
 
 
 class Refused(LabError):
@@ -46,14 +47,14 @@ def isolate() -> bool:
         kernel.unshare(kinds)
     except OSError as error:
         if error.errno != errno.EPERM:
-            raise refused("new namespaces", error) from error
+            raise refused("new namespaces", error, LIMITS_HINT) from error
     else:
         return False
     _become_root()
     try:
         kernel.unshare(kinds)
     except OSError as error:
-        raise refused("new namespaces inside a user namespace", error) from error
+        raise refused("new namespaces inside a user namespace", error, LIMITS_HINT) from error
     return True
 
 
