@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from emodis.master.client_session import ClientPort
 from emodis.master.keys import Pair, to_wire
+from emodis.master.words import counted
 from emodis.scheduling.model import RunKey
 from emodis.techniques.base import Technique
 from emodis.wire.v1.client_pb2 import (
@@ -162,7 +163,9 @@ class Measurement:
         """The last message about it."""
         text = self.verdict.text if self.verdict else ""
         if self.unsaved:
-            text = f"{text}{'; ' if text else ''}{self.unsaved} results could not be stored"
+            text = (
+                f"{text}{'; ' if text else ''}{counted(self.unsaved, 'result')} could not be stored"
+            )
         return Ended(
             measurement_id=self.id,
             counts=[EndCount(end=end, runs=runs) for end, runs in sorted(self.counts.items())],

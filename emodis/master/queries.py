@@ -16,6 +16,7 @@ from emodis.master.measurement import Measurement, Stage, Watcher
 from emodis.master.membership import Member, Membership
 from emodis.master.owners import Owners
 from emodis.master.store.records import MeasurementRecord
+from emodis.master.words import counted
 from emodis.techniques.base import Technique
 from emodis.wire.v1.client_pb2 import (
     AgentEntry,
@@ -222,5 +223,5 @@ def _stored_status(record: MeasurementRecord) -> MeasurementStatus:
 def _so_far(measurement: Measurement) -> Ended:
     """The end of an answer about a measurement that goes on."""
     ended = measurement.ended()
-    ended.text = f"it has not ended: {len(measurement.open)} runs are open"
+    ended.text = f"it has not ended: {counted(len(measurement.open), 'run')} not over yet"
     return ended

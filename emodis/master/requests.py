@@ -13,33 +13,28 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from emodis.master.admission import Admitted, admit, policy_of, too_many
+from emodis.master.admission import policy_of, too_many
 from emodis.master.assigner import Assigner
-from emodis.master.auto import AutoPlan, chosen_of, known_routes
+from emodis.master.auto import AutoPlan, chosen_of
 from emodis.master.client_session import ClientPort
 from emodis.master.clock_driver import ClockDriver
 from emodis.master.clocks import Clocks
-from emodis.master.config import Limits
 from emodis.master.errands import Errands
 from emodis.master.estimate import estimate
 from emodis.master.keys import Pair, lock_key
 from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement, Stage, Verdict, Watcher
 from emodis.master.membership import Membership
+from emodis.master.preparation import Prepared, Preparer
 from emodis.master.queries import Queries
 from emodis.master.results import Results
 from emodis.master.selection import (
     Chosen,
-    by_names,
-    eligible,
     enough,
-    everybody,
-    least_loaded,
-    no_agent,
 )
 from emodis.master.store.errors import StoreError
 from emodis.master.store.records import MeasurementRecord
-from emodis.master.targets import Resolve, resolve_targets
+from emodis.master.words import counted
 from emodis.scheduling.model import AgentId, Policy
 from emodis.techniques.base import Child, Technique
 from emodis.wire.v1.client_pb2 import Accepted, Refused, Request, Selected, ToClient
@@ -50,10 +45,8 @@ from emodis.wire.v1.common_pb2 import (
     Code,
     End,
     Outcome,
-    Target,
 )
 
-FULL_RETRY_AFTER_S = 10.0
 CLIENT_GONE = Verdict(
     text="its client left before it ended", reason="client_gone", end=END_CANCELLED, discard=True
 )
@@ -69,16 +62,6 @@ def timed_out(timeout_s: float) -> Verdict:
     )
 
 
-@attrs.frozen(kw_only=True)
-class Prepared:
-    """A request that can be served: what, where to, by whom. `chosen` None means AUTO."""
-
-    admitted: Admitted
-    targets: tuple[Target, ...]
-    chosen: Chosen | None
-    plan: AutoPlan | None
-
-
 @attrs.define(eq=False, kw_only=True)
 class Requests:
     """All requests of all clients."""
@@ -92,11 +75,9 @@ class Requests:
     results: Results
     queries: Queries
     errands: Errands
-    limits: Limits
-    resolve: Resolve
+    preparer: Preparer
     find: Callable[[str], Technique | None]
     new_id: Callable[[], str]
-    random: Callable[[], float]
     log: Logger
     # Requests on their way in, by client id and idempotency key, with those who wait for them.
     _admitting: dict[tuple[str, bytes], list[Deferred[None]]] = attrs.field(
@@ -166,7 +147,7 @@ class Requests:
             if known is not None:
                 self._same_again(port, request, known)
                 return None, None
-        prepared = await self._prepare(port, request)
+        prepared = await self.preparer.prepare(port.peer_host, request)
         if isinstance(prepared, Refused):
             self._refuse(port, request, prepared)
             return None, None
@@ -182,67 +163,6 @@ class Requests:
             self.finish(measurement)
             raise
         return measurement, prepared
-
-    async def _prepare(self, port: ClientPort, request: Request) -> Prepared | Refused:
-        if len(self.live) >= self.limits.measurements:
-            return _full(f"{len(self.live)} measurements are under way, which is the limit")
-        admitted = admit(request, find=self.find, limits=self.limits)
-        if isinstance(admitted, Refused):
-            return admitted
-        targets = await resolve_targets(
-            request.destinations,
-            port.peer_host,
-            resolve=self.resolve,
-            clock=self.clocks.reactor,
-        )
-        if isinstance(targets, Refused):
-            return targets
-        if request.agents.WhichOneof("how") in {None, "auto"}:
-            return await self._prepare_auto(request, admitted, targets)
-        chosen = self._choose(request, admitted, targets)
-        if isinstance(chosen, Refused):
-            return chosen
-        refused = enough(chosen.members, request.min_agents) or too_many(
-            len(chosen.pairs or ()) or len(chosen.members) * len(targets), self.limits
-        )
-        return refused or Prepared(admitted=admitted, targets=targets, chosen=chosen, plan=None)
-
-    def _choose(
-        self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
-    ) -> Chosen | Refused:
-        """Explicit agents, ALL or ANY, from those who are here now."""
-        if request.agents.WhichOneof("how") == "ids":
-            if not len(self.members):
-                return no_agent("no agent is connected", "start one with `emodis-agent run`")
-            return by_names(
-                request.agents.ids.ids, self.members, admitted.technique, admitted.family
-            )
-        able = eligible(self.members, admitted.technique, admitted.family)
-        if isinstance(able, Refused):
-            return able
-        if request.agents.WhichOneof("how") == "all":
-            return everybody(able)
-        return least_loaded(able, len(targets), load=self.driver.load, random=self.random)
-
-    async def _prepare_auto(
-        self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
-    ) -> Prepared | Refused:
-        able = eligible(self.members, admitted.technique, admitted.family)
-        if isinstance(able, Refused):
-            return able
-        refused = enough(able, request.min_agents)
-        if refused is not None:
-            return refused
-        known = await known_routes(self.ledger, targets, now_unix_ns=self.clocks.unix_ns())
-        plan = AutoPlan.make(
-            able,
-            targets,
-            known,
-            auto=request.agents.auto,
-            min_agents=request.min_agents,
-            load=self.driver.load,
-        )
-        return Prepared(admitted=admitted, targets=targets, chosen=None, plan=plan)
 
     def _create(self, port: ClientPort, request: Request, prepared: Prepared) -> Measurement:
         measurement = Measurement(
@@ -306,11 +226,11 @@ class Requests:
         measurement.selected = selected
         measurement.tell(ToClient(selected=selected))
         self.log.info(
-            "measurement {id}: {technique}, {agents} agents, {runs} runs{dry}",
+            "measurement {id}: {technique}, {agents}, {runs}{dry}",
             id=measurement.id,
             technique=measurement.technique.NAME,
-            agents=len(chosen.members),
-            runs=len(pairs),
+            agents=counted(len(chosen.members), "agent"),
+            runs=counted(len(pairs), "run"),
             dry=" (dry run)" if request.dry_run else "",
         )
         if request.dry_run:
@@ -351,7 +271,7 @@ class Requests:
         found = await plan.choose(lambda child: self._run_child(measurement, child))
         chosen = chosen_of(found, self.members)
         refused = enough(chosen.members, measurement.request.min_agents) or too_many(
-            len(chosen.members) * len(measurement.targets), self.limits
+            len(chosen.members) * len(measurement.targets), self.preparer.limits
         )
         if refused is not None:
             self._give_up(measurement, refused.text, refused.code)
@@ -499,9 +419,3 @@ class Requests:
 
     def _bug(self, failure: Failure, what: str) -> None:
         self.log.failure("{what}: internal error", what=what, failure=failure)
-
-
-def _full(text: str) -> Refused:
-    return Refused(
-        code=CODE_FULL, text=text, hint="try again later", retry_after_s=FULL_RETRY_AFTER_S
-    )

@@ -8,6 +8,7 @@ import attrs
 
 from emodis.master.keys import Pair
 from emodis.master.membership import Member
+from emodis.master.words import counted
 from emodis.scheduling.model import AgentId
 from emodis.techniques.base import Technique
 from emodis.wire.v1.client_pb2 import Choice, Refused
@@ -64,8 +65,7 @@ def enough(chosen: Sequence[Member], min_agents: int) -> Refused | None:
     if len(chosen) >= max(1, min_agents):
         return None
     return no_agent(
-        f"{len(chosen)} matching agent{'' if len(chosen) == 1 else 's'}, "
-        f"the request wants at least {min_agents}"
+        f"{counted(len(chosen), 'matching agent')}, the request wants at least {min_agents}"
     )
 
 

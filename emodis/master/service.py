@@ -25,6 +25,7 @@ from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement, Verdict
 from emodis.master.membership import AgentPort, Member, Membership
 from emodis.master.owners import Owners
+from emodis.master.preparation import Preparer
 from emodis.master.queries import Queries, unknown
 from emodis.master.requests import CANCELLED, Requests
 from emodis.master.results import Results
@@ -127,11 +128,19 @@ class Service:
             results=self._results,
             queries=self._queries,
             errands=self._errands,
-            limits=settings.limits,
-            resolve=tools.resolve,
+            preparer=Preparer(
+                clocks=tools.clocks,
+                ledger=tools.ledger,
+                members=self.members,
+                live=self.live,
+                limits=settings.limits,
+                resolve=tools.resolve,
+                find=tools.find,
+                load=self._driver.load,
+                random=tools.random,
+            ),
             find=tools.find,
             new_id=tools.new_id,
-            random=tools.random,
             log=tools.log,
         )
         tools.ledger.on_pressure = self._pressure

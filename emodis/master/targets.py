@@ -54,13 +54,9 @@ def _objection(name: str, address: Address) -> Refused | None:
         return None
     return Refused(
         code=CODE_POLICY,
-        text=f"{_shown(name, address)} may not be probed: {why}",
+        text=f"{'' if name == str(address) else f'{name}: '}{why}, and may not be probed",
         hint="this version only probes private, loopback and lab addresses",
     )
-
-
-def _shown(name: str, address: Address) -> str:
-    return name if name == str(address) else f"{name} ({address})"
 
 
 def _address(name: str, resolve: Resolve, clock: IReactorTime) -> Deferred[Address | Refused]:

@@ -165,7 +165,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no host": ({"destinations": [" "]}, CODE_BAD_REQUEST, "not a host name"),
     "IPv6": ({"destinations": ["2001:db8::1"]}, CODE_BAD_REQUEST, "IPv6"),
     "public": ({"destinations": ["8.8.8.8"]}, CODE_POLICY, "8.8.8.8"),
-    "public name": ({"destinations": ["public.test"]}, CODE_POLICY, "public.test (9.9.9.9)"),
+    "public name": ({"destinations": ["public.test"]}, CODE_POLICY, "public.test: 9.9.9.9 is"),
     "multicast": ({"destinations": ["224.0.0.1"]}, CODE_POLICY, "multicast"),
     "agent": ({"agents": Agents(ids=Ids(ids=["zz"]))}, CODE_NO_AGENT, "zz"),
     "no name": ({"agents": Agents(ids=Ids())}, CODE_BAD_REQUEST, "empty"),
@@ -392,7 +392,7 @@ def test_results_of_a_measurement_that_goes_on_end_with_where_it_stands() -> Non
     client.say(FromClient(get_results=GetResults(call_id=3, measurement_id=measurement_id)))
     messages = client.heard()
     assert one(messages, "results_begin").call_id == 3
-    assert one(messages, "ended").text == "it has not ended: 1 runs are open"
+    assert one(messages, "ended").text == "it has not ended: 1 run not over yet"
     assert every(messages, "result")[0].outcome.observations == b""
 
 

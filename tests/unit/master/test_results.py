@@ -71,7 +71,7 @@ def test_what_could_not_be_stored_is_not_acknowledged_and_the_measurement_ends_a
     house.settle()
     assert agent.heard() == []
     (message,) = client.heard()
-    assert message.ended.text == "1 results could not be stored"
+    assert message.ended.text == "1 result could not be stored"
     house.ledger.broken = None
     agent.finish(run, respooled=True)
     house.settle()

@@ -1,0 +1,127 @@
+"""From a request to what can be served: may it run, where to, who could do it.
+
+The agents are looked at after the last wait for anything else, so that they are those of now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from emodis.master.admission import Admitted, admit, too_many
+from emodis.master.auto import AutoPlan, known_routes
+from emodis.master.clocks import Clocks
+from emodis.master.config import Limits
+from emodis.master.ledger import Ledger
+from emodis.master.measurement import Measurement
+from emodis.master.membership import Membership
+from emodis.master.selection import (
+    Chosen,
+    by_names,
+    eligible,
+    enough,
+    everybody,
+    least_loaded,
+    no_agent,
+)
+from emodis.master.targets import Resolve, resolve_targets
+from emodis.scheduling.model import AgentId
+from emodis.techniques.base import Technique
+from emodis.wire.v1.client_pb2 import Refused, Request
+from emodis.wire.v1.common_pb2 import CODE_FULL, Target
+
+FULL_RETRY_AFTER_S = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Prepared:
+    """A request that can be served: what, where to, by whom. `chosen` None means AUTO."""
+
+    admitted: Admitted
+    targets: tuple[Target, ...]
+    chosen: Chosen | None
+    plan: AutoPlan | None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Preparer:
+    """Asks everybody who has a say before a request becomes a measurement."""
+
+    clocks: Clocks
+    ledger: Ledger
+    members: Membership
+    live: dict[str, Measurement]
+    limits: Limits
+    resolve: Resolve
+    find: Callable[[str], Technique | None]
+    load: Callable[[AgentId], int]
+    random: Callable[[], float]
+
+    async def prepare(self, peer_host: str, request: Request) -> Prepared | Refused:
+        """Admission, targets, agents; `peer_host` is the client as the master sees it."""
+        if len(self.live) >= self.limits.measurements:
+            return _full(f"{len(self.live)} measurements are under way, which is the limit")
+        admitted = admit(request, find=self.find, limits=self.limits)
+        if isinstance(admitted, Refused):
+            return admitted
+        targets = await resolve_targets(
+            request.destinations,
+            peer_host,
+            resolve=self.resolve,
+            clock=self.clocks.reactor,
+        )
+        if isinstance(targets, Refused):
+            return targets
+        if request.agents.WhichOneof("how") in {None, "auto"}:
+            return await self._prepare_auto(request, admitted, targets)
+        chosen = self._choose(request, admitted, targets)
+        if isinstance(chosen, Refused):
+            return chosen
+        refused = enough(chosen.members, request.min_agents) or too_many(
+            len(chosen.pairs or ()) or len(chosen.members) * len(targets), self.limits
+        )
+        return refused or Prepared(admitted=admitted, targets=targets, chosen=chosen, plan=None)
+
+    def _choose(
+        self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
+    ) -> Chosen | Refused:
+        """Explicit agents, ALL or ANY, from those who are here now."""
+        if request.agents.WhichOneof("how") == "ids":
+            if not len(self.members):
+                return no_agent("no agent is connected", "start one with `emodis-agent run`")
+            return by_names(
+                request.agents.ids.ids, self.members, admitted.technique, admitted.family
+            )
+        able = eligible(self.members, admitted.technique, admitted.family)
+        if isinstance(able, Refused):
+            return able
+        if request.agents.WhichOneof("how") == "all":
+            return everybody(able)
+        return least_loaded(able, len(targets), load=self.load, random=self.random)
+
+    async def _prepare_auto(
+        self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
+    ) -> Prepared | Refused:
+        able = eligible(self.members, admitted.technique, admitted.family)
+        if isinstance(able, Refused):
+            return able
+        refused = enough(able, request.min_agents)
+        if refused is not None:
+            return refused
+        known = await known_routes(self.ledger, targets, now_unix_ns=self.clocks.unix_ns())
+        plan = AutoPlan.make(
+            able,
+            targets,
+            known,
+            auto=request.agents.auto,
+            min_agents=request.min_agents,
+            load=self.load,
+        )
+        return Prepared(admitted=admitted, targets=targets, chosen=None, plan=plan)
+
+
+def _full(text: str) -> Refused:
+    return Refused(
+        code=CODE_FULL, text=text, hint="try again later", retry_after_s=FULL_RETRY_AFTER_S
+    )
