@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import random
+import resource
 import time
 import uuid
 from pathlib import Path
@@ -123,7 +124,7 @@ def build(settings: Settings, reactor: ReactorBase, store: Store, log: Logger) -
         times=settings.keepalive,
         timers=timers,
         new_session_id=lambda: uuid.uuid4().hex,
-        max_connections=settings.limits.connections,
+        max_connections=min(settings.limits.connections, _descriptors() * 4 // 5),
         log=log,
     )
     service = Service(
@@ -213,6 +214,13 @@ async def _start(master: Master) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def _descriptors() -> int:
+    """Raise the limit on open files as far as we may; how many that are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def _open_map(path: Path | None) -> AsMap | None:
