@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import resource
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -220,7 +221,7 @@ def _descriptors() -> int:
     """Raise the limit on open files as far as we may; how many that are."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def _open_map(path: Path | None) -> AsMap | None:
