@@ -114,6 +114,9 @@ def source_towards(target: IPv4Address) -> IPv4Address:
         try:
             probe.connect((str(target), 9))
         except OSError as error:
+            if error.errno == errno.EINVAL:
+                # What a blackhole route answers.
+                raise NoRoute("this host throws away what goes to the destination") from error
             raise send_error(error) from error
         return IPv4Address(probe.getsockname()[0])
 

@@ -1,0 +1,259 @@
+"""Real trains through six routers, checked against the topology and a capture at the far end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from ipaddress import IPv4Address
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.utils import PcapReader
+
+from emodis.lab.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+# What every script begins with; prints one JSON document. The destination answers as Linux does by
+# default, a burst of six UDP probes and one more a second, so the scripts do not ask it often.
+PRELUDE = """
+import json, os, random, sys, threading
+from ipaddress import IPv4Address
+from itertools import pairwise
+from emodis.packets.clocks import boottime_ns, realtime_ns
+from emodis.packets.model import Kind, Probe, Train
+from emodis.packets.raw import RawTransport
+from emodis.packets.transport import TransportError
+
+class Word:
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+        self.said_ns = None
+    def say(self):
+        self.said_ns = realtime_ns()
+        os.write(self.writer, b"x")
+    def fileno(self):
+        return self.reader
+    def waiting(self):
+        return self.said_ns is not None
+
+def shown(outcome):
+    return {
+        "kernel_tx": outcome.kernel_tx, "kernel_rx": outcome.kernel_rx,
+        "duplicates": outcome.duplicates, "unmatched": outcome.unmatched,
+        "receive_drops": outcome.receive_drops, "cut_short": outcome.cut_short,
+        "echoes": [{"sent": e.sent_ns, "queued": e.queued_ns, "reply": e.reply and [
+            str(e.reply.address), e.reply.kind.value, e.reply.icmp_code, e.reply.received_ns,
+            e.reply.quoted_ttl]} for e in outcome.echoes]}
+
+def probes(ttls, **more):
+    return tuple(Probe(ttl=ttl, **{"size_bytes": 60, **more}) for ttl in ttls)
+
+there = IPv4Address(sys.argv[1])
+word, far = Word(), boottime_ns() + 60 * 10**9
+transport = RawTransport(random.SystemRandom())
+def fly(probes, kind=Kind.UDP, wait_ns=2 * 10**9, stop_by=far, **more):
+    train = Train(kind=kind, probes=probes, wait_ns=wait_ns, **more)
+    return transport.exchange(train, stop_by_boottime_ns=stop_by, interrupt=word)
+"""
+
+
+def flown(lab: Lab, script: str, *, to: str = "h2") -> Any:
+    """Run a script at h1, its target the other end; what it printed."""
+    target = str(lab.address(to)) if to in lab.plan.nodes else to
+    command = [sys.executable, "-c", PRELUDE + script, target]
+    done = lab.run("h1", command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def captured(path: Path) -> list[tuple[float, Any]]:
+    """Arrival (Unix s) and packet of every IPv4 packet in the file."""
+    with PcapReader(str(path)) as reader:
+        return [(float(packet.time), packet[IP]) for packet in reader if IP in packet]
+
+
+EVERY_HOP = """
+transport.begin(there, max_bytes=0)
+print(json.dumps(shown(fly(probes(range(1, 8)), kind=Kind[sys.argv[2]]))))
+"""
+
+
+@pytest.mark.parametrize(("kind", "arrival"), [("UDP", "unreachable"), ("ICMP_ECHO", "echo-reply")])
+def test_every_router_on_the_path_answers_with_kernel_stamps(
+    path_lab: Lab, kind: str, arrival: str
+) -> None:
+    script = EVERY_HOP.replace("sys.argv[2]", repr(kind))
+    outcome = flown(path_lab, script)
+    hops = path_lab.truth("h1", "h2").hops
+    assert len(hops) == 7
+    assert [echo["reply"][0] for echo in outcome["echoes"]] == [str(hop.address) for hop in hops]
+    kinds = [echo["reply"][1] for echo in outcome["echoes"]]
+    assert kinds == ["time-exceeded"] * 6 + [arrival]
+    assert outcome["kernel_tx"]
+    assert outcome["kernel_rx"]
+    for echo in outcome["echoes"]:
+        assert echo["queued"] <= echo["sent"] < echo["reply"][3]
+        assert echo["reply"][4] in (1, None)
+    doubts = [outcome[name] for name in ("duplicates", "unmatched", "receive_drops", "cut_short")]
+    assert doubts == [0, 0, 0, False]
+
+
+ONE_FLOW = """
+transport.begin(there, max_bytes=0)
+load = probes([255] * 20, size_bytes=500, muted=True)
+outcome = fly(probes([64]) + load + probes([64]))
+print(json.dumps(shown(outcome)))
+"""
+
+
+def test_a_train_arrives_as_one_flow_in_order_and_muted_packets_are_not_answered(
+    path_lab: Lab, tmp_path: Path
+) -> None:
+    with path_lab.capture("h2", tmp_path / "h2.pcap"):
+        outcome = flown(path_lab, ONE_FLOW)
+    source = str(path_lab.address("h1"))
+    arrived = [packet for _, packet in captured(tmp_path / "h2.pcap") if packet.src == source]
+    assert len(arrived) == 22
+    assert len({(p.src, p.dst, p.tos, p.proto, p[UDP].sport, p[UDP].dport) for p in arrived}) == 1
+    ids = [packet.id for packet in arrived]
+    assert [packet[UDP].chksum for packet in arrived] == ids
+    steps = {(after - before) % 0xFFFE for before, after in pairwise(ids)}
+    assert steps == {1}
+    answered = [echo["reply"] is not None for echo in outcome["echoes"]]
+    assert answered == [True] + [False] * 20 + [True]
+
+
+ABORTED = """
+transport.begin(there, max_bytes=0)
+threading.Timer(0.2, word.say).start()
+outcome = fly(probes([64] * 1000, after_ns=5_000_000), kind=Kind.ICMP_ECHO)
+print(json.dumps([word.said_ns, realtime_ns(), shown(outcome)]))
+"""
+
+
+def test_an_abort_stops_the_sending_in_the_middle_of_a_train(path_lab: Lab, tmp_path: Path) -> None:
+    with path_lab.capture("h2", tmp_path / "h2.pcap"):
+        said_ns, ended_ns, outcome = flown(path_lab, ABORTED)
+    assert outcome["cut_short"]
+    sent = [echo["sent"] for echo in outcome["echoes"] if echo["sent"] is not None]
+    source = str(path_lab.address("h1"))
+    arrived = [at for at, packet in captured(tmp_path / "h2.pcap") if packet.src == source]
+    assert 0 < len(arrived) == len(sent) < 1000
+    # Whoever has the word has it before the next send call; the process itself may be slow.
+    assert max(sent) < ended_ns
+    assert sum(at_ns > said_ns for at_ns in sent) <= 1
+
+
+STOPPED = """
+transport.begin(there, max_bytes=0)
+real, stop_by = realtime_ns(), boottime_ns() + 300_000_000
+train = probes([64] * 100, after_ns=10_000_000, size_bytes=1000)
+outcome = fly(train, kind=Kind.ICMP_ECHO, stop_by=stop_by)
+print(json.dumps([real + 300_000_000, transport.traffic.stopped_by.name, shown(outcome)]))
+"""
+
+
+def test_nothing_leaves_that_would_not_be_through_before_stop_by(path_lab: Lab) -> None:
+    stop_ns, why, outcome = flown(path_lab, STOPPED)
+    assert outcome["cut_short"]
+    assert why == "STOP_BY"
+    sent = [echo["sent"] for echo in outcome["echoes"] if echo["sent"] is not None]
+    assert 0 < len(sent) < 100
+    # 1000 bytes take 16 ms at 0.5 Mbit/s.
+    assert max(sent) < stop_ns - 10_000_000
+
+
+CAPPED = """
+transport.begin(there, max_bytes=300)
+outcomes = [shown(fly(probes([64] * 3))), shown(fly(probes([64] * 3)))]
+print(json.dumps([outcomes, transport.traffic.sent_bytes, transport.traffic.stopped_by.name]))
+"""
+
+
+def test_the_byte_cap_holds_over_the_trains_of_a_run(path_lab: Lab) -> None:
+    outcomes, sent_bytes, why = flown(path_lab, CAPPED)
+    assert [outcome["cut_short"] for outcome in outcomes] == [False, True]
+    assert (sent_bytes, why) == (180, "BYTE_CAP")
+
+
+FOREIGN = """
+other = RawTransport(random.SystemRandom())
+transport.begin(there, max_bytes=0)
+other.begin(there, max_bytes=0)
+mine = shown(fly(probes(range(1, 7))))
+theirs = []
+for kind in Kind:
+    train = Train(kind=kind, probes=probes(range(1, 7)), wait_ns=2 * 10**9)
+    theirs.append(shown(other.exchange(train, stop_by_boottime_ns=far, interrupt=word)))
+queued = len(list(transport._sockets.answers()))
+again = shown(fly(probes(range(1, 7))))
+print(json.dumps([[mine, *theirs, again], queued]))
+"""
+
+
+def test_answers_to_others_do_not_even_reach_us(path_lab: Lab) -> None:
+    outcomes, queued = flown(path_lab, FOREIGN)
+    assert queued == 0
+    for outcome in outcomes:
+        assert outcome["unmatched"] == outcome["receive_drops"] == 0
+        assert all(echo["reply"] for echo in outcome["echoes"])
+
+
+LATE = """
+transport.begin(there, max_bytes=0)
+first = shown(fly(probes(range(1, 7)), wait_ns=0))
+second = shown(fly(probes(range(1, 7)), flow=1))
+print(json.dumps([first, second]))
+"""
+
+
+def test_late_answers_of_the_train_before_disturb_nobody(path_lab: Lab) -> None:
+    _, second = flown(path_lab, LATE)
+    assert all(echo["reply"] for echo in second["echoes"])
+    assert second["unmatched"] == second["duplicates"] == 0
+
+
+SHAPED = """
+transport.begin(there, max_bytes=0)
+train = probes([1]) + probes([255] * 150, size_bytes=1400, muted=True) + probes([1])
+print(json.dumps(shown(fly(train))))
+"""
+
+
+def test_a_shaped_first_link_shows_in_the_departures_and_not_in_the_queueing(
+    path_lab: Lab,
+) -> None:
+    outcome = flown(path_lab, SHAPED)
+    first, last = outcome["echoes"][0], outcome["echoes"][-1]
+    assert outcome["kernel_tx"]
+    # 210 kB at 100 Mbit/s (Ethernet bits).
+    assert (last["sent"] - first["sent"]) / 1e6 == pytest.approx(17.0, rel=0.25)
+    assert last["queued"] - first["queued"] < last["sent"] - first["sent"]
+    assert first["reply"]
+    assert last["reply"]
+
+
+NO_ROUTE = """
+try:
+    transport.begin(there, max_bytes=0)
+    fly(probes([64]))
+    print(json.dumps(None))
+except TransportError as error:
+    print(json.dumps([error.reason, str(error)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("198.18.9.9", "no_route"), ("255.255.255.255", "not_permitted")]
+)
+def test_a_destination_this_host_cannot_reach_is_said_at_once(
+    path_lab: Lab, address: str, reason: str
+) -> None:
+    said, text = flown(path_lab, NO_ROUTE, to=address)
+    assert said == reason
+    assert "\n" not in text
+    IPv4Address(address)
