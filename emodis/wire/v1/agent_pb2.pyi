@@ -87,7 +87,7 @@ class RunResult(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     RESPOOLED_FIELD_NUMBER: _builtins.int
     respooled: _builtins.bool
-    """True when it was sent before and not acknowledged."""
+    """It belongs to an earlier session: sent and not acknowledged then, or ended while there was none."""
     @_builtins.property
     def run(self) -> _common_pb2.RunKey: ...
     @_builtins.property

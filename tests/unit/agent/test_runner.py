@@ -363,6 +363,18 @@ def test_a_result_that_does_not_fit_loses_its_observations_and_says_so() -> None
     assert "left out" in result.outcome.quality.reasons[0]
 
 
+def test_a_run_that_ended_is_charged_what_it_sent() -> None:
+    rig = Rig()
+    rig.runner.limits.allowance = attrs.evolve(rig.runner.limits.allowance, bytes_per_day=1500)
+    rig.take(run_key(1))
+    rig.light.end(sent=400)
+    rig.take(run_key(2))
+    rig.light.end(sent=600)
+    rig.take(run_key(3))
+    assert rig.news()[-1] == "result 3 refused budget_exceeded"
+    assert len(rig.light.runs) == 2
+
+
 def test_leaving_calls_everything_off_and_refuses_the_rest() -> None:
     rig = Rig()
     rig.take(run_key(1))
