@@ -29,6 +29,8 @@ MOST_PACKETS = 30_000
 # How far a WISHED_DROP should stand out of the scatter of one train's gap.
 _SIGMAS = 4.0
 _MARGIN_NS = 200 * NS_PER_MS
+# Head and tail of a train need two answers.
+_HOST_PAUSE_NS = 2 * NS_PER_S
 
 
 @attrs.define(kw_only=True)
@@ -48,13 +50,21 @@ class Pacing:
     def interval_ns(self, train_bytes: int) -> int:
         """From the first packet of one train to that of the next."""
         length_ns = self._length_ns(train_bytes)
-        base_ns = max(self.floor_ns, 2 * self.rtt_ns + 3 * length_ns // 2)
-        return max(base_ns, min(self._patience_ns, self.ceiling_ns + length_ns))
+        patience_ns = min(self._patience_ns, self.ceiling_ns + length_ns)
+        return max(self.shortest_ns(train_bytes), patience_ns)
+
+    def shortest_ns(self, train_bytes: int) -> int:
+        """The same for a train whose answers nobody needs: it must only not meet the one before."""
+        return max(self.floor_ns, 2 * self.rtt_ns + 3 * self._length_ns(train_bytes) // 2)
 
     def wait_ns(self, train_bytes: int) -> int:
         """How long to wait for answers that should come, after the last packet has left."""
         length_ns = self._length_ns(train_bytes)
         return min(2 * self.rtt_ns + 3 * length_ns + _MARGIN_NS, self.drain_ns + length_ns)
+
+    def settle_ns(self, train_bytes: int) -> int:
+        """The longest silence between two answers: heads are heard, tails are under way."""
+        return 3 * self._length_ns(train_bytes) // 2 + _MARGIN_NS
 
     def learn(self, train: PathneckTrain) -> None:
         """Take round trips and the slowest rate from a train."""
@@ -70,11 +80,15 @@ class Pacing:
         """True if the pause may not grow any more."""
         return self._patience_ns >= self.ceiling_ns
 
-    def slow_down(self, ttl: int, train_bytes: int) -> bool:
-        """Double the pause for the sake of a hop; False if it is as long as it may be."""
+    def slow_down(self, ttl: int, train_bytes: int, *, is_host: bool) -> bool:
+        """Double the pause for the sake of a hop; False if it is as long as it may be.
+
+        For an end host it is two seconds at once: most answer one UDP probe a second.
+        """
         if self.exhausted:
             return False
-        self._patience_ns = min(2 * self.interval_ns(train_bytes), self.ceiling_ns)
+        wished_ns = max(2 * self.interval_ns(train_bytes), _HOST_PAUSE_NS if is_host else 0)
+        self._patience_ns = min(wished_ns, self.ceiling_ns)
         self.limiting_ttl = ttl
         return True
 
@@ -95,16 +109,16 @@ class Watch:
     given_up: set[int] = attrs.field(factory=set)
     _lately: dict[int, deque[bool]] = attrs.field(factory=dict)
 
-    def starving(self, train: PathneckTrain) -> int | None:
-        """The first hop without a whole answer in this train and one of the two before it."""
-        found = None
+    def starving(self, train: PathneckTrain) -> list[int]:
+        """The hops without a whole answer in this train and in one of the two before it."""
+        found = []
         for ttl in range(1, train.hops + 1):
             answers = [gaps.head(train, ttl), gaps.tail(train, ttl)]
             heard = sum(answer.HasField("received_ns") for answer in answers)
             if heard and ttl not in self.given_up:
                 self.expected.add(ttl)
             if ttl in self.expected and self._is_starving(ttl, complete=heard == 2):
-                found = found or ttl
+                found.append(ttl)
         return found
 
     def give_up(self, ttl: int) -> None:

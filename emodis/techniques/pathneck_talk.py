@@ -5,6 +5,7 @@ Pure: it learns what time it is from the stamps on its own packets only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Protocol
 
@@ -152,7 +153,7 @@ class _Course:
 
     def _mute_fails(self) -> Generator[Train, TrainOutcome, bool]:
         """Send one train whose load is heard at the destination, last of all, and compare."""
-        train = self._next_train(muted=False)
+        train = self._next_train(muted=False, is_last=True)
         if self.over or len(self.good) < LEAST_VALID or not self._fits(train):
             return False
         outcome = yield train
@@ -173,7 +174,7 @@ class _Course:
         measured = self.watch.expected <= set(readings.ttls)
         return measured and settled(readings.gaps_ns, planned=self.chosen.trains)
 
-    def _next_train(self, *, muted: bool) -> Train:
+    def _next_train(self, *, muted: bool, is_last: bool = False) -> Train:
         hops, size = self.horizon.hops, self.chosen.measurement_size_bytes
         load = Probe(ttl=_LOAD_TTL, size_bytes=self.load_size_bytes, muted=muted)
         probes = (
@@ -182,15 +183,26 @@ class _Course:
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(hops, 0, -1)),
         )
         train_bytes = sum(probe.size_bytes for probe in probes)
-        interval_ns = self.pacing.interval_ns(train_bytes) if self.observations.trains else 0
+        hurried = is_last or not self._needs_patience()
+        pause_ns = self.pacing.shortest_ns if hurried else self.pacing.interval_ns
+        interval_ns = pause_ns(train_bytes) if self.observations.trains else 0
         expected = self.watch.expected
         return Train(
             kind=Kind.UDP,
             probes=probes,
             wait_ns=self.pacing.wait_ns(train_bytes),
+            settle_ns=self.pacing.settle_ns(train_bytes),
             awaited=frozenset(i for i, probe in enumerate(probes) if probe.ttl in expected),
             not_before_ns=interval_ns,
             progress=(len(self.good) + 1, self.chosen.trains + 1),
+        )
+
+    def _needs_patience(self) -> bool:
+        """True while some hop has fewer gaps than it takes to count at the end."""
+        planned = max(LEAST_VALID, math.ceil(self.chosen.trains / 2))
+        return any(
+            sum(gaps.gap_ns(train, ttl) is not None for train in self.good) < planned
+            for ttl in self.watch.expected
         )
 
     def _fits(self, train: Train) -> bool:
@@ -228,35 +240,43 @@ class _Course:
         if record.train.cut_short:
             self.over = True
             return
-        if gaps.held_up(record):
+        held_up = gaps.held_up(record)
+        if not held_up:
+            self.pacing.learn(record)
+        must_repeat = self._answer_silence(record)
+        if held_up:
             self.held_up += 1
-            return
-        self.pacing.learn(record)
+        elif must_repeat:
+            record.discarded = gaps.INCOMPLETE
+        else:
+            self.good.append(record)
+            if self.chosen.adaptive and len(self.good) in _GROW_AFTER:
+                self._grow()
+
+    def _answer_silence(self, record: PathneckTrain) -> bool:
+        """Slow down or shorten the train for hops gone quiet; True if it must be repeated.
+
+        A train that one hop alone missed is still good for all the others.
+        """
         starving = self.watch.starving(record)
         lost = first_lost_tail(record)
         self.lost_tails = self.lost_tails + 1 if lost is not None else 0
-        if self._must_repeat(record, lost if lost is not None else starving, lost is not None):
-            record.discarded = gaps.INCOMPLETE
-            return
-        self.good.append(record)
-        if self.chosen.adaptive and len(self.good) in _GROW_AFTER:
-            self._grow()
+        if lost is None and not starving:
+            return False
+        silent = starving[0] if lost is None else lost
+        if self.pacing.slow_down(silent, _bytes_of(record), is_host=silent == record.hops):
+            return lost is not None or len(starving) > 1
+        if lost is not None:
+            return self._answer_lost_tail(record, lost)
+        for ttl in starving:
+            self.watch.give_up(ttl)
+        return False
 
-    def _must_repeat(self, record: PathneckTrain, silent: int | None, tail_lost: bool) -> bool:
-        """Slow down, or shorten the train; False if neither can help."""
-        if silent is None:
-            return False
-        if self.pacing.slow_down(silent, _bytes_of(record)):
-            return True
-        if not tail_lost:
-            self.watch.give_up(silent)
-            return False
-        if self.lost_tails < _LOST_TAILS:
-            return True
-        if self._shrink():
+    def _answer_lost_tail(self, record: PathneckTrain, lost: int) -> bool:
+        if self.lost_tails < _LOST_TAILS or self._shrink():
             return True
         self.pacing.relax()
-        for ttl in range(silent, record.hops + 1):
+        for ttl in range(lost, record.hops + 1):
             self.watch.give_up(ttl)
         return False
 

@@ -38,7 +38,7 @@ def test_the_pause_doubles_up_to_its_ceiling() -> None:
     pace = pacing()
     pace.learn(train([3.0] * 3))
     seen = []
-    while pace.slow_down(2, 31_000):
+    while pace.slow_down(2, 31_000, is_host=False):
         seen.append(pace.interval_ns(31_000) // MS)
     assert seen[:3] == [500, 1000, 2000]
     assert len(seen) == 3
@@ -48,21 +48,29 @@ def test_the_pause_doubles_up_to_its_ceiling() -> None:
     assert (pace.interval_ns(31_000), pace.limiting_ttl) == (250 * MS, 0)
 
 
+def test_an_end_host_gets_two_seconds_at_once() -> None:
+    pace = pacing()
+    assert pace.slow_down(3, 31_000, is_host=True)
+    assert pace.interval_ns(31_000) == 2 * S
+    assert pace.shortest_ns(31_000) < S
+    assert not pace.slow_down(3, 31_000, is_host=True)
+
+
 def test_a_hop_that_misses_one_train_is_not_starving() -> None:
     watch = Watch({1, 2, 3})
     lossy = train([3.0] * 3)
     lossy.train.probes[-2].ClearField("received_ns")
-    assert [watch.starving(t) for t in (train([3.0] * 3), lossy, train([3.0] * 3))] == [None] * 3
+    assert [watch.starving(t) for t in (train([3.0] * 3), lossy, train([3.0] * 3))] == [[]] * 3
 
 
 def test_a_hop_that_misses_two_of_three_is() -> None:
     watch = Watch({1, 2, 3})
     lossy = train([3.0] * 3)
     lossy.train.probes[-2].ClearField("received_ns")
-    assert [watch.starving(t) for t in (lossy, train([3.0] * 3), lossy)] == [None, None, 2]
+    assert [watch.starving(t) for t in (lossy, train([3.0] * 3), lossy)] == [[], [], [2]]
     watch.give_up(2)
     assert watch.expected == {1, 3}
-    assert watch.starving(lossy) is None
+    assert watch.starving(lossy) == []
 
 
 def test_a_hop_heard_for_the_first_time_is_expected_from_then_on() -> None:
