@@ -106,10 +106,10 @@ def test_a_host_with_one_answer_a_second_costs_one_pause() -> None:
 
 
 def test_patience_ends_when_the_rare_hop_has_enough_gaps() -> None:
-    network = path(QUICK, noise_ns=5_000_000)
+    network = path(QUICK, noise_ns=15_000_000)
     network.nodes[-1].tokens_per_s = 1.0
     observations = talk(network, adaptive=False)
-    assert words(observations).count("") >= 8
+    assert words(observations).count("") == 10
     pauses_ms = starts_ms(network)
     assert sum(pause >= 2000 for pause in pauses_ms) <= 5
     assert max(pauses_ms[-3:]) < 1000
