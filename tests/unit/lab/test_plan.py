@@ -34,7 +34,29 @@ def test_a_host_knows_one_route_and_cross_traffic_has_its_own() -> None:
     assert [r.interface for r in to_sink] == ["to-r2"]
 
 
+CROSSED = """
+[as.65001]
+name = "One"
+[nodes]
+h1 = { kind = "host", asn = 65001 }
+h2 = { kind = "host", asn = 65001 }
+""" + "".join(
+    f'{name} = {{ kind = "router", asn = 65001 }}\n' for name in ("s", "t", "a1", "a2", "b1", "b2")
+)
+
+
 def test_equal_paths_are_chosen_the_same_way_in_both_directions() -> None:
+    """s - a1 - b2 - t or s - a2 - b1 - t: choosing by the nearest name would cross over."""
+    pairs = ["h1 s", "h2 t", "s a1", "s a2", "a1 b2", "a2 b1", "b1 t", "b2 t"]
+    links = (
+        '[[links]]\na = "{}"\nb = "{}"\ncapacity_bps = 1000000\n'.format(*pair.split())
+        for pair in pairs
+    )
+    plan = make_plan(small(CROSSED + "".join(links)))
+    assert plan.path("h1", "h2") == plan.path("h2", "h1")[::-1]
+
+
+def test_the_demo_answers_on_the_way_it_is_asked() -> None:
     plan = make_plan(find("demo"))
     for agent in ("a1", "a2", "a3", "a4", "a5"):
         assert plan.path(agent, "c1") == plan.path("c1", agent)[::-1]
