@@ -24,7 +24,7 @@ from emodis.lab.truth import Truth
 AGENTS = ("a1", "a2", "a3", "a4", "a5")
 CLIENT, SERVER = "c1", "w1"
 LINK = re.compile(
-    r"^The bottleneck .* is (?:the|your own access) link (.+) → ([\d.]+)", re.MULTILINE
+    r"^The bottleneck .* is (?:the link |your own access link \()(.+) → ([\d.]+)", re.MULTILINE
 )
 MS = 1_000_000
 
