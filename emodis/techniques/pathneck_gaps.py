@@ -89,10 +89,15 @@ def spanned_bytes(train: PathneckTrain, ttl: int) -> int:
     return behind + train.load_packets * train.load_size_bytes + behind + size
 
 
+def is_answered(train: PathneckTrain, ttl: int) -> bool:
+    """True if a hop answered both head and tail."""
+    return head(train, ttl).HasField("received_ns") and tail(train, ttl).HasField("received_ns")
+
+
 def gap_ns(train: PathneckTrain, ttl: int) -> int | None:
     """Time between the answers to head and tail; None where it cannot be believed."""
     first, last = head(train, ttl), tail(train, ttl)
-    if not first.HasField("received_ns") or not last.HasField("received_ns"):
+    if not is_answered(train, ttl):
         return None
     if not first.address or first.address != last.address:
         return None

@@ -113,11 +113,12 @@ class Watch:
         """The hops without a whole answer in this train and in one of the two before it."""
         found = []
         for ttl in range(1, train.hops + 1):
-            answers = [gaps.head(train, ttl), gaps.tail(train, ttl)]
-            heard = sum(answer.HasField("received_ns") for answer in answers)
+            answers = (gaps.head(train, ttl), gaps.tail(train, ttl))
+            heard = any(answer.HasField("received_ns") for answer in answers)
             if heard and ttl not in self.given_up:
                 self.expected.add(ttl)
-            if ttl in self.expected and self._is_starving(ttl, complete=heard == 2):
+            complete = gaps.is_answered(train, ttl)
+            if ttl in self.expected and self._is_starving(ttl, complete=complete):
                 found.append(ttl)
         return found
 

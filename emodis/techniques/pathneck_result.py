@@ -28,8 +28,10 @@ from emodis.wire.v1.techniques_pb2 import (
 LEAST_PLACES = 3
 # A queue shorter than the train has been seen so often.
 _LEAST_TRUNCATED = 3
-# Trains with audible load that grow by so much more show that the muted load was dropped.
+# An audible train so much longer, and so far outside the scatter of single trains, shows that
+# the muted load was dropped.
 _CONTROL_RATIO = 2.0
+_CONTROL_SIGMAS = 6.0
 
 
 def build(observations: PathneckObservations, readings: Readings) -> PathneckResult | None:
@@ -123,7 +125,8 @@ def mute_is_filtered(readings: Readings, controls: Sequence[PathneckTrain]) -> b
         audible = [gap for row in rows if (gap := row[ttl]) is not None]
         if not audible or ttl == 0:
             continue
-        if median(audible) <= max(_CONTROL_RATIO * level_ns, level_ns + step_ns(level_ns)):
+        beyond_noise_ns = max(step_ns(level_ns), _CONTROL_SIGMAS * found.mad_ns[position])
+        if median(audible) <= max(_CONTROL_RATIO * level_ns, level_ns + beyond_noise_ns):
             break
         grown += 1
     return grown > 0

@@ -198,10 +198,10 @@ class _Course:
         )
 
     def _needs_patience(self) -> bool:
-        """True while some hop has fewer gaps than it takes to count at the end."""
-        planned = max(LEAST_VALID, math.ceil(self.chosen.trains / 2))
+        """True while some hop has answered fewer trains than it takes to count at the end."""
+        enough = max(LEAST_VALID, math.ceil(self.chosen.trains / 2))
         return any(
-            sum(gaps.gap_ns(train, ttl) is not None for train in self.good) < planned
+            sum(gaps.is_answered(train, ttl) for train in self.good) < enough
             for ttl in self.watch.expected
         )
 
