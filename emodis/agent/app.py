@@ -119,7 +119,9 @@ class Process:
         self.reactor.callFromThread(self.reactor.stop)
 
     def failed_to_start(self, failure: Failure) -> None:
-        """One line, and exit code 1."""
+        """One line, and exit code 1; nothing of the kind if we are leaving anyway."""
+        if self.stopping:
+            return
         if isinstance(failure.value, FirstError):
             failure = failure.value.subFailure
         cause = failure.value
@@ -128,9 +130,8 @@ class Process:
         else:
             self.log.failure("cannot start", failure=failure)
         self.exit_code = EXIT_FAILED
-        if not self.stopping:
-            self.stopping = True
-            self.reactor.stop()
+        self.stopping = True
+        self.reactor.stop()
 
 
 def run(settings: Settings, *, verbose: bool) -> int:

@@ -300,6 +300,15 @@ def test_the_second_sigterm_ends_it_at_once(master: ScriptedMaster, start: Start
 
 
 @needs_raw
+def test_it_can_be_stopped_while_it_starts(start: Starter) -> None:
+    agent = start()
+    eventually(lambda: bool(descendants(agent.process.pid)), "a prober is being started")
+    agent.signal(signal.SIGTERM)
+    assert agent.exit_code() == 0
+    assert not any("error" in line or "critical" in line for line in agent.lines)
+
+
+@needs_raw
 def test_it_leaves_within_its_deadline_though_nobody_acknowledges(
     master: ScriptedMaster, start: Starter
 ) -> None:
