@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from emodis.client.render.directory import choice, estimate
-from emodis.client.render.words import count
+from emodis.client.render.words import count, printable
 from emodis.wire.v1.client_pb2 import RUN_STATE_RUNNING, Accepted, Progress, Result, ToClient
 from emodis.wire.v1.common_pb2 import End
 
@@ -111,7 +111,7 @@ class PlainView:
         """Nothing to tidy up."""
 
     def _say(self, line: str) -> None:
-        self.out.write(line + "\n")
+        self.out.write(printable(line) + "\n")
         self.out.flush()
 
 
@@ -127,7 +127,7 @@ class LiveView:
     def take(self, message: ToClient) -> None:
         self.state.take(message)
         for line in announcement(message, self.state, verbose=self.verbose):
-            self.console.print(Text(line))
+            self.console.print(Text(printable(line)))
         if message.WhichOneof("body") in {"ended", "agents", "status"}:
             return
         if self._live is None:

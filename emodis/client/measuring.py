@@ -104,6 +104,8 @@ def read_back(
 ) -> int:
     """Do what `results` was asked to."""
     settings = shell.settings
+    if observations and settings.format != "json":
+        raise Trouble("--observations are for --format json only", Exit.USAGE)
     as_map = upstream.open_map(settings.as_map)
     seen = _view(shell, settings)
     try:

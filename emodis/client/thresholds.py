@@ -137,7 +137,7 @@ def held(thresholds: Sequence[Threshold], reports: Sequence[Report]) -> list[str
         agents = [
             report.agent_name(run.run.run.agent_id)
             for report in reports
-            for run in decoded(report)
+            for run in decoded(report, failed_too=True)
             if threshold.metric in METRICS.get(report.call.technique, {})
             and threshold.holds(report.call.technique, run.value)
         ]

@@ -198,7 +198,8 @@ def _nothing(report: Report, index: int, total: int) -> str:
     ends = [r.outcome.ending for r in report.ordered if r.run.destination == index]
     reasons = sorted({(end.hint or end.reason).rstrip(".") for end in ends if end.end != END_DONE})
     why = f": {'; '.join(reasons)}" if reasons else ""
-    return f"Nothing could be measured {whither(report, index)}{why}."
+    sentence = f"Nothing could be measured {whither(report, index)}{why}"
+    return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def _runs_to(report: Report, index: int) -> int:

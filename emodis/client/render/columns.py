@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import attrs
 from rich.cells import cell_len, set_cell_size
 
+from emodis.client.render.words import printable
+
 BETWEEN = "  "
 LEAST_CELLS = 8
 
@@ -42,7 +44,7 @@ class Grid:
     def add(self, *cells: str, marked: bool = False) -> None:
         """One more line; a cell for every column."""
         assert len(cells) == len(self.columns)
-        self.rows.append(Row([_printable(cell) for cell in cells], marked))
+        self.rows.append(Row([printable(cell) for cell in cells], marked))
 
     def lines(self, width: int) -> list[Row]:
         """The heading and the rows, each as one laid-out cell, none longer than `width` if the
@@ -82,8 +84,3 @@ def _fit(text: str, width: int, *, right: bool) -> str:
         return set_cell_size(text, width - 1) + "…"
     blank = " " * (width - length)
     return blank + text if right else text + blank
-
-
-def _printable(text: str) -> str:
-    """What others wrote (places, AS names) must not move the cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -32,10 +32,15 @@ def decode(result: Result) -> Any | None:
         return None
 
 
-def decoded(report: Report, destination: int | None = None) -> list[Decoded]:
-    """Every run of this destination (None: of all) that has a readable result, in order."""
+def decoded(
+    report: Report, destination: int | None = None, *, failed_too: bool = False
+) -> list[Decoded]:
+    """Every run of this destination (None: of all) that has a readable result, in order.
+
+    `failed_too`: also what was left by runs that did not come off (a ping that nobody answered).
+    """
     found = []
-    for result in report.ordered:
+    for result in report.ordered if failed_too else report.done:
         if destination is not None and result.run.destination != destination:
             continue
         value = decode(result)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from emodis.client.render.columns import Grid
+from emodis.client.render.words import printable
 
 # Wide enough for every table of ours: a pipe has no width, and folded lines are hard to grep.
 PIPE_COLUMNS = 200
@@ -31,5 +32,4 @@ def show_grid(grid: Grid, out: Console) -> None:
 
 def show_line(text: str, out: Console, style: str = "") -> None:
     """A sentence, folded at a terminal's edge and nowhere else."""
-    clean = "".join(letter if letter.isprintable() else " " for letter in text)
-    out.print(Text(clean, style=style), soft_wrap=not out.is_terminal)
+    out.print(Text(printable(text), style=style), soft_wrap=not out.is_terminal)

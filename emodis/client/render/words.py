@@ -84,5 +84,10 @@ def owner(found: AddressOwner | None) -> str:
     return f"AS{found.asn} {found.as_name}".rstrip()
 
 
+def printable(text: str) -> str:
+    """What others wrote (places, AS names, hints) must not move the cursor."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _digits(value: float) -> str:
     return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
