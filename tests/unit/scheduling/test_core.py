@@ -169,6 +169,18 @@ def test_a_lost_agent_that_says_it_stopped_keeps_its_retry() -> None:
     assert rig.end("m:a>1'") == ["over m"]
 
 
+def test_a_result_of_the_first_attempt_changes_nothing_while_the_second_runs() -> None:
+    rig = Rig()
+    rig.join("a")
+    rig.admit("a", "wx")
+    rig.lose("a")
+    rig.at(STOP_NS)
+    assert rig.join("a") == ["start m:a>1'"]
+    assert rig.end("m:a>1") == []
+    assert rig.end("m:a>1'") == ["start m:a>2"]
+    assert rig.end("m:a>2") == ["over m"]
+
+
 def test_an_agent_is_not_used_again_while_its_lost_run_may_be_sending() -> None:
     rig = Rig()
     rig.join("a")
