@@ -189,7 +189,7 @@ def _step(at: int, levels: Sequence[float], share: float, noise_ns: float) -> St
 
 
 def _resolution(levels: Sequence[float], limits: Threshold) -> float:
-    """The smallest drop of the rate visible at the level with which the train arrives."""
+    """The smallest drop of the rate visible on the last link, behind which is only one hop."""
     if not levels or levels[-1] <= 0:
         return 1.0
-    return 1 - 1 / (1 + limits.step_ns(levels[-1]) / levels[-1])
+    return 1 - 1 / (1 + limits.step_ns(levels[-1], 1) / levels[-1])
