@@ -21,13 +21,13 @@ from emodis.agent.daemon import Daemon, World
 from emodis.agent.greeting import Self, capabilities
 from emodis.agent.identity import StateDir, StateError
 from emodis.agent.limits import Allowance, Limits
-from emodis.agent.logs import begin_logging
 from emodis.agent.spool import Spool
 from emodis.prober.driver import Prober, ProberUnavailable
 from emodis.prober.privileges import drop_net_raw
 from emodis.techniques.registry import TECHNIQUES
 from emodis.topology.special import refusal
 from emodis.wire.endpoints import dialling_endpoint
+from emodis.wire.logs import begin_logging
 from emodis.wire.steady import boottime_ns, keep_steady_time
 from emodis.wire.v1.prober_pb2 import ProberReady
 
@@ -136,7 +136,8 @@ class Process:
 
 def run(settings: Settings, *, verbose: bool) -> int:
     """Run until SIGTERM or ^C; the exit code."""
-    log = begin_logging(sys.stderr, verbose=verbose)
+    begin_logging(sys.stderr, verbose=verbose)
+    log = Logger("emodis.agent")
     assert isinstance(the_reactor, ReactorBase)
     reactor = the_reactor
     keep_steady_time(reactor)

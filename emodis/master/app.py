@@ -30,7 +30,6 @@ from emodis.master.client_session import ClientFactory
 from emodis.master.clocks import Clocks
 from emodis.master.config import Settings
 from emodis.master.connection import Hall
-from emodis.master.logs import begin_logging
 from emodis.master.owners import Owners
 from emodis.master.resolver import system_resolver
 from emodis.master.service import Service, Tools
@@ -41,6 +40,8 @@ from emodis.techniques import registry
 from emodis.techniques.base import Technique
 from emodis.topology.asn import AsMap, BadMap
 from emodis.wire.endpoints import listening_endpoint
+from emodis.wire.logs import begin_logging
+from emodis.wire.steady import boottime_ns, keep_steady_time
 from emodis.wire.v1.common_pb2 import CODE_SHUTDOWN
 
 # Planned restarts spread the agents that come back (SCALE.md, setting 4).
@@ -117,7 +118,7 @@ class Master:
 
 def build(settings: Settings, reactor: ReactorBase, store: Store, log: Logger) -> Master:
     """Connect the parts; nothing listens yet."""
-    clocks = Clocks(reactor=reactor, monotonic_ns=time.monotonic_ns, unix_ns=time.time_ns)
+    clocks = Clocks(reactor=reactor, monotonic_ns=boottime_ns, unix_ns=time.time_ns)
     timers = Timers(settings.keepalive.master_timeout_s)
     sweep = Sweep(timers)
     hall = Hall(
@@ -166,12 +167,11 @@ def find_technique(name: str) -> Technique | None:
 
 def run(settings: Settings, *, verbose: bool) -> int:
     """Run until SIGTERM or ^C; the exit code."""
-    begin_logging(time.monotonic, verbose=verbose)
+    begin_logging(sys.stderr, verbose=verbose)
     log = Logger("emodis.master")
     assert isinstance(the_reactor, ReactorBase)
     reactor = the_reactor
-    # Twisted's timers follow the wall clock, which people and NTP step; ours must not.
-    reactor.seconds = time.monotonic
+    keep_steady_time(reactor)
     exit_code = 0
 
     def failed(failure: Failure) -> None:

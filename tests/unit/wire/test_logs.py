@@ -7,7 +7,7 @@ import pytest
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from emodis.agent.logs import OneLine
+from emodis.wire.logs import OneLine
 
 
 def logged(say: Callable[[Logger], None], *, verbose: bool = False, namespace: str = "") -> str:

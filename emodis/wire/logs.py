@@ -1,4 +1,4 @@
-"""The daemon's log: one line per event on stderr, tracebacks only when asked for."""
+"""A daemon's log: one line per event on stderr, tracebacks only when asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TextIO
 from twisted.logger import (
     ILogObserver,
     LogEvent,
-    Logger,
     LogLevel,
     formatEvent,
     formatTime,
@@ -48,9 +47,8 @@ class OneLine:
             self._stream.flush()
 
 
-def begin_logging(stream: TextIO, *, verbose: bool) -> Logger:
+def begin_logging(stream: TextIO, *, verbose: bool) -> None:
     """Send everything that is logged in this process to `stream`."""
     globalLogBeginner.beginLoggingTo(
         [OneLine(stream, verbose=verbose)], redirectStandardIO=False, discardBuffer=True
     )
-    return Logger("emodis.agent")
