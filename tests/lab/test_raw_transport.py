@@ -237,6 +237,24 @@ def test_a_shaped_first_link_shows_in_the_departures_and_not_in_the_queueing(
     assert last["reply"]
 
 
+CLOCK_SET = """
+import emodis.packets.raw as raw
+transport.begin(there, max_bytes=0)
+fly(probes([1]))
+honest = raw.realtime_offset_ns
+raw.realtime_offset_ns = lambda: honest() + 3600 * 10**9
+try:
+    fly(probes([1]))
+    print(json.dumps(None))
+except TransportError as error:
+    print(json.dumps(error.reason))
+"""
+
+
+def test_a_clock_that_is_set_during_the_run_fails_it(path_lab: Lab) -> None:
+    assert flown(path_lab, CLOCK_SET) == "clock_step"
+
+
 NO_ROUTE = """
 try:
     transport.begin(there, max_bytes=0)

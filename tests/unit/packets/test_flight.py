@@ -248,6 +248,8 @@ def test_the_gate_is_asked_before_every_call(limits: dict[str, object], reason: 
         made.fly()
     assert made.flight.cut_short
     assert made.traffic.stopped_by is reason
+    # What never left is not waited for.
+    assert reason is Stop.INTERRUPT or made.ledger.complete
     assert 1 <= len(sockets.calls) < 3
     echoes, _ = made.ledger.echoes()
     assert echoes[-1].sent_ns is None

@@ -91,6 +91,16 @@ class TestCompletion:
         made.record(answer(0, source=THERE), 3000)
         assert not made.complete
 
+    def test_what_will_never_be_sent_is_not_awaited(self) -> None:
+        probes = (Probe(ttl=1, size_bytes=60), Probe(ttl=2, size_bytes=60))
+        train = Train(kind=Kind.UDP, probes=probes, wait_ns=1)
+        made = Ledger(train, IdBlock(IDS.first, 2), THERE)
+        made.sent(0, 1, 1000, 2000)
+        made.cut_short()
+        assert not made.complete
+        made.record(answer(0), 3000)
+        assert made.complete
+
 
 class TestAnswers:
     def test_the_first_is_kept_and_the_others_counted(self) -> None:
