@@ -61,6 +61,7 @@ class Conversation:
     session: Session = attrs.field(init=False)
     _ended: Deferred[Finish] = attrs.field(factory=Deferred, init=False)
     _finish: Finish | None = attrs.field(default=None, init=False)
+    _over: bool = attrs.field(default=False, init=False)
     _wire: Wire[ToClient, FromClient] | None = attrs.field(default=None, init=False)
     _dialling: Deferred[IProtocol] | None = attrs.field(default=None, init=False)
     _timers: dict[str, IDelayedCall] = attrs.field(factory=dict, init=False)
@@ -130,11 +131,15 @@ class Conversation:
 
     def end(self, finish: Finish) -> None:
         self._drop_all()
+        self._finish = self._finish or finish
+        self._over = True
         if self._dialling is not None:
             self._dialling.cancel()
-        if self._wire is not None and self._wire.transport is not None:
+        if self._wire is None:
+            self._ended.callback(self._finish)
+        else:
+            # It closes in the reactor's next turn, and `_closed` has the last word.
             self._wire.abort("finished")
-        self._ended.callback(self._finish or finish)
 
     # What the wire tells.
 
@@ -142,12 +147,20 @@ class Conversation:
         wire: Wire[ToClient, FromClient] = Wire(ToClient)
         wire.on_opened = lambda: self._opened(wire)
         wire.on_message = self._take
-        wire.on_closed = self.session.lost
+        wire.on_closed = self._closed
         return wire
 
     def _opened(self, wire: Wire[ToClient, FromClient]) -> None:
         self._wire = wire
         self.session.opened()
+
+    def _closed(self, reason: str) -> None:
+        self._wire = None
+        if self._over:
+            assert self._finish is not None
+            self._ended.callback(self._finish)
+        else:
+            self.session.lost(reason)
 
     def _take(self, message: ToClient) -> None:
         match message.WhichOneof("body"):
@@ -194,10 +207,8 @@ class Conversation:
         self._beat(interval_s)
 
     def _give_up(self, text: str) -> None:
-        if self._wire is not None:
-            self._wire.abort(text)
-        # The transport reports the same again, to a state where it means nothing.
-        self.session.lost(text)
+        assert self._wire is not None
+        self._wire.abort(text)
 
     def _set(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         self._drop(name)

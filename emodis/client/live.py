@@ -101,7 +101,8 @@ class PlainView:
         for line in announcement(message, self.state, verbose=self.verbose):
             self._say(line)
         words = self.state.words()
-        if message.WhichOneof("body") in {"accepted", "result"} and words != self._last:
+        told = message.WhichOneof("body") == "result" or self.state.discovering
+        if told and words != self._last:
             now_s = self.now_s()
             if now_s - self._said_s >= PLAIN_INTERVAL_S or self.state.ended == self.state.total:
                 self._said_s, self._last = now_s, words

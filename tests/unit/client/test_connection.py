@@ -118,6 +118,7 @@ def test_only_a_reply_resets_the_count_of_silence() -> None:
     rig.reactor.advance(44.9)
     assert not rig.finishes
     rig.reactor.advance(0.2)
+    rig.close()
     assert rig.finish() == Finish(way=Way.LOST, text="the master has been silent for 45 seconds")
 
 
@@ -153,6 +154,7 @@ def test_a_mute_listener_is_given_up() -> None:
     rig.reactor.advance(10.1)
     assert rig.transport.disconnecting
     rig.reactor.advance(1.1)
+    rig.close()
     finish = rig.finish()
     assert finish.way is Way.UNREACHABLE
     assert "no Welcome within 10 seconds" in finish.text
@@ -208,6 +210,7 @@ def test_an_interrupt_sends_a_cancel_before_it_goes() -> None:
     rig.reactor.advance(2.1)
     assert rig.sent() == ["goodbye"]
     rig.reactor.advance(1.1)
+    rig.close()
     assert rig.finish().way is Way.INTERRUPTED
     assert len(rig.told) == 2
 
