@@ -145,17 +145,19 @@ def _show(deployment: Deployment, say: Say, question: str, args: list[str]) -> s
 
 def _judge(shown: str, truths: Sequence[Truth], where: str, verdict: Verdict, say: Say) -> None:
     """Compare the link that the sentence names with the fluid train's choke on each path."""
-    chokes = {truth.choke.to_address: truth.choke for truth in truths}
-    for choke in chokes.values():
-        say(f"  truth: the bottleneck {where} is {choke.from_address} → {choke.to_address}")
+    links = {(str(t.choke.from_address), str(t.choke.to_address)): t.choke for t in truths}
+    for start, end in links:
+        say(f"  truth: the bottleneck {where} is {start} → {end}")
     found = LINK.search(shown)
     verdict.expect(found is not None, f"no bottleneck was named {where}")
     if found is None:
         return
-    right = chokes.get(IPv4Address(found[2]))
+    named = found[1], found[2]
     # A first link begins at the measuring host itself, which is named in words.
-    right_start = right is not None and found[1] in {str(right.from_address), "this host"}
-    verdict.expect(right_start, f"the bottleneck {where} was said to be {found[1]} → {found[2]}")
+    firsts = {("this host", end) for (_, end), choke in links.items() if choke.ttl == 1}
+    verdict.expect(
+        named in {*links, *firsts}, f"the bottleneck {where} was said to be {' → '.join(named)}"
+    )
 
 
 def _exclusive(host: str, flows: Sequence[Visit], verdict: Verdict, say: Say) -> None:
