@@ -12,7 +12,7 @@ from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.hops import path_end, pathneck_grid, traceroute_grid
 from emodis.client.render.plain import word
 from emodis.client.render.tables import show_grid, show_line
-from emodis.client.render.words import count, milliseconds, percent, rate
+from emodis.client.render.words import count, milliseconds, percent
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import END_DONE, End, Quality
@@ -114,8 +114,7 @@ def _trains(report: Report, run: Decoded) -> str:
     value = run.value
     found = ""
     if value.HasField("bottleneck"):
-        bound, sure = value.bottleneck.bound_bps, value.bottleneck.confidence
-        found = f", at most {rate(bound)}, confidence {percent(sure)}"
+        found = f", confidence {percent(value.bottleneck.confidence)}"
     return f"; {value.trains_used} of {count(value.trains_sent, 'train')} used{found}"
 
 

@@ -1,0 +1,93 @@
+"""`emodis-client measure` as a real process; its packets stay on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emodis.client.exits import Exit
+from tests.integration.client_rig import DEADLINE_S, Said, finish, interrupt, start
+from tests.unit.client.schema import load, problems
+
+CAP_NET_RAW = 13
+
+
+def may_send() -> bool:
+    """This process has CAP_NET_RAW."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("CapEff:")]
+    return bool(int(line.split()[1], 16) >> CAP_NET_RAW & 1)
+
+
+def measure(home: Path, *arguments: str) -> Said:
+    return finish(start(["measure", "127.0.0.1", "--tech", "ping", *arguments], home))
+
+
+@pytest.mark.skipif(not may_send(), reason="needs CAP_NET_RAW")
+def test_real_packets_and_json(tmp_path: Path) -> None:
+    said = measure(tmp_path, "-o", "count=3", "-o", "interval_s=0.05", "--format", "json")
+    assert said.code == Exit.OK
+    printed, schema = json.loads(said.out), load("results-1.json")
+    assert problems(printed, schema, schema) == []
+    (measurement,) = printed["measurements"]
+    (run,) = measurement["runs"]
+    assert (measurement["direction"], measurement["measurement_id"]) == ("upstream", None)
+    assert (run["end"], run["result"]["sent"], run["agent_id"]) == ("done", 3, None)
+
+
+@pytest.mark.skipif(not may_send(), reason="needs CAP_NET_RAW")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_and_its_prober(number: signal.Signals, tmp_path: Path) -> None:
+    arguments = ["-o", "count=400", "-o", "interval_s=0.2"]
+    process = start(["measure", "127.0.0.1", "--tech", "ping", *arguments], tmp_path)
+    wait_until(lambda: bool(children_of(process.pid)))
+    probers = children_of(process.pid)
+    interrupt(process, number)
+    said = finish(process)
+    assert said.code == Exit.INTERRUPTED
+    assert said.err.startswith("this host, about 80 s")
+    assert "emodis-client: interrupted" in said.err
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in probers))
+
+
+def test_without_raw_sockets_one_clear_line(tmp_path: Path) -> None:
+    """Also as root: what is dropped from the bounding set does not survive an exec."""
+    code = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 13, 0, 0, 0); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'emodis.client.app', "
+        "'measure', '127.0.0.1', '--tech', 'ping'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env={**os.environ, "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (Exit.FAILED, "")
+    estimate, complaint = done.stderr.splitlines()
+    assert estimate.startswith("this host, about ")
+    assert complaint.startswith("emodis-client: this host cannot measure: ")
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started and not buried."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(word) for word in listed.split()]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Come back when it is so; fail when it never is."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
