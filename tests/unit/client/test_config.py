@@ -37,8 +37,9 @@ def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
     assert (settings.master, settings.insecure, settings.format) == ("flag", True, "table")
 
 
-def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, 'token = "secret"\n', 0o644)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_token_that_others_may_read_is_refused(mode: int, tmp_path: Path) -> None:
+    path = write(tmp_path, 'token = "secret"\n', mode)
     with pytest.raises(Trouble, match="chmod 600"):
         settle(Flags(), environ(tmp_path))
     path.chmod(0o600)

@@ -122,6 +122,16 @@ def test_only_a_reply_resets_the_count_of_silence() -> None:
     assert rig.finish() == Finish(way=Way.LOST, text="the master has been silent for 45 seconds")
 
 
+def test_news_are_no_sign_of_life() -> None:
+    rig = Rig().greeted()
+    rig.receive(accepted(call("ping")))
+    rig.reactor.advance(30)
+    rig.receive(ToClient(result=result("ams", None)))
+    rig.reactor.advance(15.1)
+    rig.close()
+    assert rig.finish().way is Way.LOST
+
+
 def test_it_keeps_alive_at_the_masters_interval() -> None:
     rig = Rig().greeted()
     rig.receive(accepted(call("ping")))
