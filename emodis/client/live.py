@@ -75,7 +75,8 @@ class State:
         if self.discovering:
             return "looking at the routes to choose agents…"
         if not self.total:
-            return "waiting for the master…"
+            # Results that are read back come without a plan.
+            return f"{count(self.ended, 'run')} in" if self.ended else "waiting for the master…"
         line = f"{self.ended} of {count(self.total, 'run')} in"
         if self.steps:
             done = sum(done for done, _ in self.steps.values())

@@ -209,7 +209,7 @@ def _left_alone(shell: Shell, settings: Settings, report: Report, *, detach: boo
         click.echo(report.measurement_id)
     else:
         for choice in report.choices.values():
-            click.echo(choice_line(choice))
+            click.echo(choice_line(choice).strip())
     return Exit.OK
 
 

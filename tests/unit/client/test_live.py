@@ -69,6 +69,12 @@ def test_what_the_line_says() -> None:
     assert state.words() == "2 of 2 runs in"
 
 
+def test_results_that_are_read_back_have_no_plan() -> None:
+    state = State()
+    state.take(one("a"))
+    assert state.words() == "1 run in"
+
+
 def test_plain_lines_come_seldom() -> None:
     out, clock = io.StringIO(), Clock()
     shown = PlainView(out, clock)
