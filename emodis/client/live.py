@@ -16,7 +16,14 @@ from rich.text import Text
 
 from emodis.client.render.directory import choice, estimate
 from emodis.client.render.words import count, printable
-from emodis.wire.v1.client_pb2 import RUN_STATE_RUNNING, Accepted, Progress, Result, ToClient
+from emodis.wire.v1.client_pb2 import (
+    RUN_STATE_RUNNING,
+    Accepted,
+    Progress,
+    Result,
+    Selected,
+    ToClient,
+)
 from emodis.wire.v1.common_pb2 import End
 
 # Not more often than this on a plain stream.
@@ -149,13 +156,21 @@ def announcement(message: ToClient, state: State, *, verbose: bool) -> list[str]
     match message.WhichOneof("body"):
         case "selected":
             selected = message.selected
-            lines = [estimate(selected, upstream=state.upstream)]
+            lines = [estimate(selected, upstream=state.upstream), *_coverage(selected)]
             lines += [f"not covered: {branch}" for branch in selected.uncovered]
             return lines + ([choice(one) for one in selected.agents] if verbose else [])
         case "accepted":
             return _discovery(message.accepted) if verbose else []
         case _:
             return []
+
+
+def _coverage(selected: Selected) -> list[str]:
+    """How much of the destinations' known edge routes the chosen agents see (AUTO only)."""
+    known, covered = selected.branches_known, selected.branches_covered
+    if not known:
+        return []
+    return [f"they cover {covered} of {known} known edge routes"]
 
 
 def _discovery(accepted: Accepted) -> list[str]:

@@ -86,6 +86,7 @@ def test_plain_lines_come_seldom() -> None:
     shown.close()
     assert out.getvalue().splitlines() == [
         "4 agents, about 20 s, about 1.0 MB",
+        "they cover 3 of 3 known edge routes",
         "1 of 4 runs in",
         "4 of 4 runs in",
     ]
@@ -103,8 +104,10 @@ def test_verbose_says_who_and_why() -> None:
 def test_what_no_agent_covers_is_said_to_everybody() -> None:
     out = io.StringIO()
     told = selected("a")
+    told.selected.branches_known, told.selected.branches_covered = 3, 2
     told.selected.uncovered.append("10.9.0.1 → w1")
     PlainView(out, Clock()).take(told)
+    assert "they cover 2 of 3 known edge routes" in out.getvalue()
     assert "not covered: 10.9.0.1 → w1" in out.getvalue()
 
 
@@ -150,4 +153,4 @@ def test_a_place_cannot_move_the_cursor() -> None:
     told.selected.agents[0].place = "\x1b[2Jnowhere\r\n"
     PlainView(out, Clock(), verbose=True).take(told)
     assert "\x1b" not in out.getvalue()
-    assert len(out.getvalue().splitlines()) == 2
+    assert len(out.getvalue().splitlines()) == 3
