@@ -66,6 +66,7 @@ def up(
     built.close()
     click.echo(f"{built.name} is up: {len(built.topology.nodes)} nodes, hosts: ", nl=False)
     click.echo(" ".join(built.hosts))
+    click.echo(f"Its AS map, for --as-map: {built.as_map}", err=True)
     click.echo(f"Try: emodis-lab exec {built.name} {built.hosts[0]} -- COMMAND", err=True)
 
 
