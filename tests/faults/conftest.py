@@ -9,7 +9,6 @@ import pytest
 
 from emodis.lab.deployment import Deployment
 from emodis.lab.lab import Lab
-from tests.support.labs import require_lab
 
 # The shortest set that fits both inequalities with room for a busy machine.
 TIMERS = """
@@ -24,7 +23,6 @@ rtt_max_s = 1.0
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    require_lab()
     with Lab.up("diamond") as standing:
         yield standing
 

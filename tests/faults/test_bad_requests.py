@@ -8,7 +8,6 @@ import pytest
 
 from emodis.lab.deployment import Deployment
 from emodis.lab.lab import Lab
-from tests.support.labs import require_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.faults]
 
@@ -18,7 +17,6 @@ PING = ("request", "--tech", "ping")
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A master and one agent for all questions: none of them should do any harm."""
-    require_lab()
     with Lab.up("diamond") as lab:
         deployment = Deployment(lab, tmp_path_factory.mktemp("standing"))
         deployment.start_master()

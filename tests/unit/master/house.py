@@ -25,7 +25,7 @@ from emodis.master.connection import Hall
 from emodis.master.owners import Owners
 from emodis.master.service import Service, Tools
 from emodis.master.session import Timers
-from emodis.master.store.records import MeasurementRecord
+from emodis.master.store.records import AgentRecord, MeasurementRecord
 from emodis.master.sweep import Sweep
 from emodis.techniques.base import BadParameters, Option, Spend, Technique
 from emodis.techniques.traceroute import Traceroute
@@ -114,7 +114,7 @@ class MemoryLedger:
     journal: list[str] = attrs.field(factory=list)
     records: dict[str, MeasurementRecord] = attrs.field(factory=dict)
     runs: dict[tuple[str, str, int], Result] = attrs.field(factory=dict)
-    agents: dict[str, Hello] = attrs.field(factory=dict)
+    seen: dict[str, AgentRecord] = attrs.field(factory=dict)
     discarded: list[str] = attrs.field(factory=list)
     _waiting: list[tuple[Deferred[int], RunKey, Outcome, bool, Sequence[RunKey]]] = attrs.field(
         factory=list
@@ -126,8 +126,11 @@ class MemoryLedger:
         return len(self._waiting)
 
     def save_agent(self, hello: Hello, *, asn: int, seen_unix_ns: int) -> Deferred[None]:
-        self.agents[hello.id] = hello
+        self.seen[hello.id] = AgentRecord(hello=hello, asn=asn, last_seen_unix_ns=seen_unix_ns)
         return succeed(None)
+
+    def agents(self, *, after: str, limit: int) -> Deferred[list[AgentRecord]]:
+        return succeed([self.seen[agent] for agent in sorted(self.seen) if agent > after][:limit])
 
     def save_measurement(self, measurement: MeasurementRecord) -> Deferred[None]:
         if self.broken is not None:

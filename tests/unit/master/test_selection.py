@@ -16,6 +16,8 @@ from tests.unit.master.house import TECHNIQUES, agent_hello
 class Nowhere:
     """A port nobody uses."""
 
+    heard_unix_ns = 0
+
     def send(self, message: Any) -> None:
         raise AssertionError("selection sends nothing")
 
@@ -34,7 +36,6 @@ def member(agent_id: str, address: str = "10.1.0.1", **fields: Any) -> Member:
         peer_host=address,
         asn=0,
         as_name="",
-        joined_unix_ns=0,
     )
 
 
