@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +26,8 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from emodis.master import aftermath
+from emodis.master.aftermath import Doubt
 from emodis.master.agent_session import AgentFactory
 from emodis.master.client_session import ClientFactory
 from emodis.master.clocks import Clocks
@@ -34,6 +37,7 @@ from emodis.master.owners import Owners
 from emodis.master.resolver import system_resolver
 from emodis.master.service import Service, Tools
 from emodis.master.session import Timers
+from emodis.master.store.database import open_database
 from emodis.master.store.store import Store, StoreError
 from emodis.master.sweep import PERIOD_S, Sweep
 from emodis.techniques import registry
@@ -186,8 +190,14 @@ def run(settings: Settings, *, verbose: bool) -> int:
     lock = None
     try:
         lock = _lock(settings.state_dir)
-        store = Store.open(settings.store_url, reactor)
-        master = build(settings, reactor, store, log)
+        database = open_database(settings.store_url)
+        doubtful = aftermath.doubts(
+            database,
+            find=find_technique,
+            now_unix_ns=time.time_ns(),
+            rtt_max_s=settings.keepalive.rtt_max_s,
+        )
+        master = build(settings, reactor, Store(database, reactor), log)
     except (CannotRun, StoreError) as error:
         log.error("{why}", why=str(error))  # noqa: TRY400 - one line
         return 1
@@ -195,17 +205,26 @@ def run(settings: Settings, *, verbose: bool) -> int:
         "before", "shutdown", lambda: Deferred.fromCoroutine(master.stop())
     )
     reactor.callWhenRunning(
-        lambda: Deferred.fromCoroutine(_start(master)).addErrback(failed) and None
+        lambda: Deferred.fromCoroutine(_start(master, doubtful)).addErrback(failed) and None
     )
     reactor.run()
     lock.close()
     return exit_code
 
 
-async def _start(master: Master) -> None:
+async def _start(master: Master, doubtful: Sequence[Doubt]) -> None:
     closed = await master.store.close_orphans(time.time_ns())
     if closed:
         master.log.info("{closed} measurements of the last run were closed", closed=closed)
+    if doubtful:
+        master.service.hold_back(doubtful)
+        longest_s = max(doubt.worst_case_s for doubt in doubtful)
+        master.log.info(
+            "agents may still be probing for the last run: {count} destinations wait up to "
+            "{longest:.0f} s",
+            count=len(doubtful),
+            longest=longest_s + master.settings.keepalive.rtt_max_s,
+        )
     if master.settings.as_map is None:
         master.log.info("no AS map was given (--as-map): hops have no AS")
     await master.listen()

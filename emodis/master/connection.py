@@ -86,6 +86,8 @@ class Connection(Generic[In, Out]):
         self.link: Link = make_link(self)
         self.session_id = hall.new_session_id()
         self.name = ""
+        # When its latest message came.
+        self.heard_unix_ns = 0
         self._outgoing = outgoing
         self._outbox = Outbox(OUTBOX_BYTES, self._too_slow)
         wire.on_opened = self._opened
@@ -120,6 +122,7 @@ class Connection(Generic[In, Out]):
 
     def _guarded(self, message: In) -> None:
         """The edge of a session: an error of ours costs this session, and one log entry."""
+        self.heard_unix_ns = self.hall.clocks.unix_ns()
         try:
             self._dispatch(message)
         except Exception:  # the edge: whatever it was, the others go on

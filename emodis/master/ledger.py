@@ -7,7 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from emodis.master.store.records import MeasurementRecord
+from emodis.master.store.records import AgentRecord, MeasurementRecord
 from emodis.wire.v1.client_pb2 import Ended, Result, Selected
 from emodis.wire.v1.common_pb2 import Hello, Outcome, RunKey
 
@@ -30,6 +30,7 @@ class Ledger(Protocol):
         self, run: RunKey, outcome: Outcome, *, late: bool, overlapped: Sequence[RunKey]
     ) -> Deferred[int]: ...
     def discard_payloads(self, measurement_id: str) -> Deferred[None]: ...
+    def agents(self, *, after: str, limit: int) -> Deferred[list[AgentRecord]]: ...
     def measurement(self, measurement_id: str) -> Deferred[MeasurementRecord | None]: ...
     def by_idempotency(
         self, client_id: str, idempotency: bytes

@@ -22,6 +22,10 @@ FAMILY_BIT = {4: 1, 6: 2}
 class AgentPort(Protocol):
     """What the service can do with an agent's session."""
 
+    @property
+    def heard_unix_ns(self) -> int:
+        """When its latest message came."""
+
     def send(self, message: ToAgent) -> None:
         """Queue one message."""
 
@@ -45,7 +49,6 @@ class Member:
     peer_host: str
     asn: int
     as_name: str
-    joined_unix_ns: int
 
     @property
     def id(self) -> AgentId:
@@ -56,6 +59,11 @@ class Member:
         """Every address it may be called by, canonical text."""
         own = {str(ip_address(raw)) for raw in self.hello.addresses if len(raw) in {4, 16}}
         return frozenset(own | {self.peer_host})
+
+    @property
+    def last_seen_unix_ns(self) -> int:
+        """When it last gave a sign of life."""
+        return self.port.heard_unix_ns
 
     def capability(self, technique: str, schema: int, family: int) -> Capability | None:
         """Its way to do this technique, if it has one."""

@@ -1,4 +1,4 @@
-"""Whose addresses appear in a result, as far as the operator's map knows."""
+"""Whose addresses agents have and results show, as far as the operator's map knows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Protocol
 import attrs
 
 from emodis.techniques.base import Technique
+from emodis.topology import special
 from emodis.topology.asn import AsOwner
 from emodis.wire.v1.client_pb2 import AddressOwner, Result
-from emodis.wire.v1.common_pb2 import Target
+from emodis.wire.v1.common_pb2 import Hello, Target
 
 Address = IPv4Address | IPv6Address
 
@@ -25,7 +26,7 @@ class Map(Protocol):
 
 @attrs.define
 class Owners:
-    """Fills in a result's `owners` and `as_map`."""
+    """Whose an address is, whose an agent is, and a result's `owners` and `as_map`."""
 
     map: Map | None = None
 
@@ -33,6 +34,21 @@ class Owners:
         """AS number (0 = unknown) and name."""
         found = self.map.owner(address) if self.map is not None else None
         return (found.asn, found.name) if found is not None else (0, "")
+
+    def of_agent(self, hello: Hello, peer_host: str) -> tuple[int, str]:
+        """What it says itself, else what the map says about where it comes from."""
+        try:
+            asn, name = self.of(special.canonical(peer_host))
+        except ValueError:
+            asn, name = 0, ""
+        if hello.asn and hello.asn != asn:
+            return hello.asn, ""
+        return asn, name
+
+    def name_of(self, asn: int, addresses: Iterable[bytes]) -> str:
+        """What the AS is called in which one of these addresses lies; empty = not known."""
+        found = (self.of(ip_address(raw)) for raw in addresses if len(raw) in {4, 16})
+        return next((name for number, name in found if asn and number == asn), "")
 
     def fill(self, result: Result, technique: Technique | None, target: Target | None) -> None:
         """Look up every address of the result, and the target."""

@@ -1,4 +1,4 @@
-"""What a client may ask beside measuring: agents, status, results."""
+"""What a client may ask about measurements: status, results."""
 
 from __future__ import annotations
 
@@ -8,32 +8,27 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from emodis.master.client_session import ClientPort
-from emodis.master.clock_driver import ClockDriver
 from emodis.master.clocks import NS, Clocks
 from emodis.master.greeting import SOFTWARE
 from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement, Stage, Watcher
-from emodis.master.membership import Member, Membership
+from emodis.master.membership import Membership
 from emodis.master.owners import Owners
 from emodis.master.store.records import MeasurementRecord
 from emodis.master.words import counted
 from emodis.techniques.base import Technique
 from emodis.wire.v1.client_pb2 import (
-    AgentEntry,
-    AgentList,
     Ended,
     GetResults,
     GetStatus,
-    ListAgents,
     MeasurementStatus,
     Refused,
     ResultsBegin,
     Status,
     ToClient,
 )
-from emodis.wire.v1.common_pb2 import CODE_UNKNOWN_ID, ROLE_MANAGER, Role
+from emodis.wire.v1.common_pb2 import CODE_UNKNOWN_ID
 
-AGENTS_PER_PAGE = 200
 # Results are read in pages; with observations a single one can have 768 KiB.
 RESULTS_PER_PAGE = 100
 HEAVY_RESULTS_PER_PAGE = 4
@@ -48,25 +43,10 @@ class Queries:
     members: Membership
     live: dict[str, Measurement]
     owners: Owners
-    driver: ClockDriver
     find: Callable[[str], Technique | None]
     clients_online: Callable[[], int]
     loop_lag_s: Callable[[], float]
     started_ns: int
-
-    def list_agents(self, wanted: ListAgents, role: Role.ValueType) -> AgentList:
-        """A page of the directory, by id; what a requester may not know is left out."""
-        fitting = sorted(
-            (member for member in self.members if _fits(member, wanted)),
-            key=lambda member: member.id,
-        )
-        rest = [member for member in fitting if member.id > wanted.cursor]
-        page = rest[:AGENTS_PER_PAGE]
-        return AgentList(
-            call_id=wanted.call_id,
-            agents=[self._entry(member, role) for member in page],
-            next_cursor=page[-1].id if len(rest) > len(page) else "",
-        )
 
     async def status(self, wanted: GetStatus) -> ToClient:
         """Of the master and everything that goes on, or of one measurement."""
@@ -162,22 +142,6 @@ class Queries:
             if len(page) < limit and not watcher.missed:
                 return
 
-    def _entry(self, member: Member, role: Role.ValueType) -> AgentEntry:
-        entry = AgentEntry(
-            id=member.id,
-            place=member.hello.place,
-            asn=member.asn,
-            as_name=member.as_name,
-            techniques=sorted({c.technique for c in member.hello.capabilities}),
-            tags=member.hello.tags,
-        )
-        if role == ROLE_MANAGER:
-            entry.addresses.extend(member.hello.addresses)
-            entry.online = True
-            entry.load = self.driver.load(member.id)
-            entry.last_seen_unix_ns = self.clocks.unix_ns()
-        return entry
-
 
 def unknown(call_id: int, measurement_id: str) -> Refused:
     """No such measurement."""
@@ -186,13 +150,6 @@ def unknown(call_id: int, measurement_id: str) -> Refused:
         code=CODE_UNKNOWN_ID,
         text=f"there is no measurement {measurement_id[:80]!r}, or several ids begin so",
         hint="`emodis-client status` lists what goes on; a request prints its id",
-    )
-
-
-def _fits(member: Member, wanted: ListAgents) -> bool:
-    techniques = {capability.technique for capability in member.hello.capabilities}
-    return (not wanted.technique or wanted.technique in techniques) and set(wanted.tags) <= set(
-        member.hello.tags
     )
 
 

@@ -6,7 +6,7 @@ Sessions know this class through `AgentEvents` and `ClientEvents`, it knows them
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -14,11 +14,13 @@ from twisted.internet.defer import TimeoutError as TooLate
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from emodis.master.aftermath import Doubt, hold_back
 from emodis.master.assigner import Assigner
 from emodis.master.client_session import ClientPort
 from emodis.master.clock_driver import ClockDriver
 from emodis.master.clocks import NS, Clocks
 from emodis.master.config import Settings
+from emodis.master.directory import Directory
 from emodis.master.errands import Errands
 from emodis.master.keys import from_wire
 from emodis.master.ledger import Ledger
@@ -32,7 +34,6 @@ from emodis.master.results import Results
 from emodis.master.targets import Resolve
 from emodis.scheduling.core import Scheduler
 from emodis.techniques.base import Technique
-from emodis.topology import special
 from emodis.wire.v1 import common_pb2
 from emodis.wire.v1.agent_pb2 import RunProgress, RunResult, RunStarted
 from emodis.wire.v1.client_pb2 import (
@@ -106,13 +107,18 @@ class Service:
             log=tools.log,
         )
         assigner.results = self._results
+        self.directory = Directory(
+            ledger=tools.ledger,
+            members=self.members,
+            owners=tools.owners,
+            load=self._driver.load,
+        )
         self._queries = Queries(
             clocks=tools.clocks,
             ledger=tools.ledger,
             members=self.members,
             live=self.live,
             owners=tools.owners,
-            driver=self._driver,
             find=tools.find,
             clients_online=lambda: len(self._clients),
             loop_lag_s=tools.loop_lag_s,
@@ -151,14 +157,13 @@ class Service:
         rival = self.members.rival(hello)
         if rival is not None:
             self._fence(rival, hello)
-        asn, as_name = self._own_as(hello, peer_host)
+        asn, as_name = self._tools.owners.of_agent(hello, peer_host)
         member = Member(
             hello=hello,
             port=port,
             peer_host=peer_host,
             asn=asn,
             as_name=as_name,
-            joined_unix_ns=self._tools.clocks.unix_ns(),
         )
         self.members.join(member)
         self._log.info(
@@ -171,14 +176,14 @@ class Service:
         )
         if self.pressed:
             port.pause()
-        saving = self._tools.ledger.save_agent(hello, asn=asn, seen_unix_ns=member.joined_unix_ns)
-        _ = saving.addErrback(self._not_remembered, member)
+        self._remember(member)
         self._driver.joined(member.id)
         return member
 
     def agent_left(self, member: Member, reason: str) -> None:
         if self.members.leave(member):
             self._log.info("agent {id} lost: {reason}", id=member.id, reason=reason)
+            self._remember(member)
             self._assigner.lost(member.id)
             self._driver.lost(member.id)
 
@@ -207,7 +212,7 @@ class Service:
         self._errands.run(port, cancel.call_id, self._cancel(port, cancel))
 
     def list_agents(self, port: ClientPort, wanted: ListAgents) -> None:
-        port.send(ToClient(agents=self._queries.list_agents(wanted, port.granted)))
+        self._errands.run(port, wanted.call_id, self.directory.answer(port, wanted))
 
     def get_status(self, port: ClientPort, wanted: GetStatus) -> None:
         self._errands.run(port, wanted.call_id, self._get_status(port, wanted))
@@ -216,6 +221,10 @@ class Service:
         self._errands.run(port, wanted.call_id, self._queries.results(port, wanted))
 
     # For app.
+
+    def hold_back(self, doubtful: Iterable[Doubt]) -> None:
+        """These destinations may still be being probed for the master's last life."""
+        hold_back(self._driver, doubtful)
 
     async def drain(self) -> None:
         """Cancel what goes on, wait until that is written down, stop the clock."""
@@ -245,16 +254,6 @@ class Service:
         )
         self._log.warn("agent {id} is fenced: {text}", id=rival.id, text=text)
         rival.port.dismiss(CODE_FENCED, text, FENCED_RETRY_AFTER_S)
-
-    def _own_as(self, hello: Hello, peer_host: str) -> tuple[int, str]:
-        """What it says itself, else what the map says about where it comes from."""
-        try:
-            asn, name = self._tools.owners.of(special.canonical(peer_host))
-        except ValueError:
-            asn, name = 0, ""
-        if hello.asn and hello.asn != asn:
-            return hello.asn, ""
-        return asn, name
 
     def _progress(
         self, wire_run: common_pb2.RunKey, state: RunState.ValueType, done: int, total: int
@@ -293,6 +292,13 @@ class Service:
                 member.port.pause()
             else:
                 member.port.resume()
+
+    def _remember(self, member: Member) -> None:
+        """That it was here, and when it last gave a sign of life."""
+        saving = self._tools.ledger.save_agent(
+            member.hello, asn=member.asn, seen_unix_ns=member.last_seen_unix_ns
+        )
+        _ = saving.addErrback(self._not_remembered, member)
 
     def _not_remembered(self, failure: Failure, member: Member) -> None:
         self._log.warn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.words import address, count, seconds, size
@@ -10,8 +11,7 @@ from emodis.wire.v1.client_pb2 import AgentEntry, Choice, Selected, Status
 
 
 def agents_grid(agents: Sequence[AgentEntry]) -> Grid:
-    """What a requester may know; addresses and load where the master tells them."""
-    as_manager = any(agent.addresses for agent in agents)
+    """What a requester may know; addresses, load and who is here where the master tells them."""
     grid = Grid(
         [
             Column("id"),
@@ -20,18 +20,26 @@ def agents_grid(agents: Sequence[AgentEntry]) -> Grid:
             Column("techniques", gives=True),
             Column("addresses", gives=True),
             Column("load", right=True),
+            Column("last seen"),
         ]
     )
-    for agent in sorted(agents, key=lambda agent: (agent.place, agent.id)):
+    for agent in sorted(agents, key=lambda agent: (not agent.online, agent.place, agent.id)):
         grid.add(
             agent.id,
             agent.place,
             f"AS{agent.asn} {agent.as_name}".rstrip() if agent.asn else "",
             ", ".join(agent.techniques),
             ", ".join(address(one) for one in agent.addresses),
-            str(agent.load) if as_manager else "",
+            str(agent.load) if agent.online else "",
+            _last_seen(agent),
         )
     return grid
+
+
+def _last_seen(agent: AgentEntry) -> str:
+    if agent.online or not agent.last_seen_unix_ns:
+        return "now" if agent.online else ""
+    return f"{datetime.fromtimestamp(agent.last_seen_unix_ns / 1e9, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def status_lines(status: Status) -> list[str]:

@@ -6,14 +6,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, literal, select
 
-from emodis.master.store.records import MeasurementRecord
-from emodis.master.store.rows import measurement_of, result_of
-from emodis.master.store.schema import measurements, requests, results, runs, targets
+from emodis.master.store.records import AgentRecord, MeasurementRecord
+from emodis.master.store.rows import agent_of, measurement_of, result_of
+from emodis.master.store.schema import agents, measurements, requests, results, runs, targets
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import End
 
 # Sorts behind any id that begins with the same letters.
 LAST_LETTER = "\U0010ffff"
+
+
+def agents_after(connection: Connection, after: str, *, limit: int) -> list[AgentRecord]:
+    """A page of all agents that were ever here, by id."""
+    rows = connection.execute(
+        select(agents).where(agents.c.id > after).order_by(agents.c.id).limit(limit)
+    )
+    return [agent_of(row) for row in rows]
 
 
 def find_measurement(connection: Connection, measurement_id: str) -> MeasurementRecord | None:

@@ -1,11 +1,11 @@
-"""A measurement as the store keeps it, whole and frozen."""
+"""Measurements and agents as the store keeps them, whole and frozen."""
 
 from __future__ import annotations
 
 import attrs
 
 from emodis.wire.v1.client_pb2 import Ended, Request, Selected
-from emodis.wire.v1.common_pb2 import Body, Target
+from emodis.wire.v1.common_pb2 import Body, Hello, Target
 
 
 @attrs.frozen(kw_only=True)
@@ -33,3 +33,14 @@ class MeasurementRecord:
     # Both None: it goes on.
     ended: Ended | None = None
     ended_unix_ns: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AgentRecord:
+    """An agent that was here once, as it was then."""
+
+    # Without its token.
+    hello: Hello
+    asn: int
+    # When the master last heard of it, as far as that was written down.
+    last_seen_unix_ns: int

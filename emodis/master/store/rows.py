@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Row
 
-from emodis.master.store.records import MeasurementRecord
+from emodis.master.store.records import AgentRecord, MeasurementRecord
 from emodis.wire.v1.client_pb2 import Ended, Request, Result, Selected
 from emodis.wire.v1.common_pb2 import (
     Body,
     Cost,
     Ending,
+    Hello,
     Outcome,
     Quality,
     RunKey,
@@ -103,6 +104,15 @@ def result_of(row: AnyRow) -> Result:
         outcome=outcome,
         overlapped=Result.FromString(row.overlapped).overlapped,
         late=row.late,
+    )
+
+
+def agent_of(row: AnyRow) -> AgentRecord:
+    """A row of `agents`."""
+    return AgentRecord(
+        hello=Hello.FromString(row.hello),
+        asn=row.asn,
+        last_seen_unix_ns=row.last_seen_unix_ns,
     )
 
 

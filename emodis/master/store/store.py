@@ -17,19 +17,20 @@ from emodis.master.store import writes
 from emodis.master.store.database import Database, open_database
 from emodis.master.store.errors import StoreError
 from emodis.master.store.queries import (
+    agents_after,
     find_by_idempotency,
     find_measurement,
     newest_towards,
     results_after,
 )
 from emodis.master.store.reader import Reader
-from emodis.master.store.records import MeasurementRecord
+from emodis.master.store.records import AgentRecord, MeasurementRecord
 from emodis.master.store.writer import Writer
 from emodis.master.store.writes import EndedMeasurement, EndedRun, SeenAgent
 from emodis.wire.v1.client_pb2 import Ended, Result, Selected
 from emodis.wire.v1.common_pb2 import Hello, Outcome, RunKey
 
-__all__ = ["MeasurementRecord", "Store", "StoreError"]
+__all__ = ["AgentRecord", "MeasurementRecord", "Store", "StoreError"]
 
 # What a row costs beside its messages: Deferred, key, queue.
 ROW_BYTES = 512
@@ -116,6 +117,10 @@ class Store:
     def close_orphans(self, now_unix_ns: int) -> Deferred[int]:
         """End what a crash left open (CODE_SHUTDOWN); returns how many there were."""
         return self._writer.submit(writes.close_orphans, now_unix_ns, size_bytes=_size())
+
+    def agents(self, *, after: str, limit: int) -> Deferred[list[AgentRecord]]:
+        """All agents that were ever here with an id above `after`, by id, at most `limit`."""
+        return self._reader.ask(lambda connection: agents_after(connection, after, limit=limit))
 
     def measurement(self, measurement_id: str) -> Deferred[MeasurementRecord | None]:
         """Find by id, or by a prefix that only one id has."""

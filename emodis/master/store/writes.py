@@ -41,7 +41,7 @@ STANDING = (
 
 @attrs.frozen(kw_only=True)
 class SeenAgent:
-    """An agent said hello."""
+    """An agent was here."""
 
     hello: Hello
     asn: int

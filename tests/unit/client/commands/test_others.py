@@ -26,6 +26,8 @@ AGENTS = [
     AgentEntry(id="b", place="Brussels", asn=65002, as_name="Birch", techniques=["ping"]),
     AgentEntry(id="a", place="Amsterdam", addresses=[packed("10.1.0.9")], load=2, online=True),
 ]
+# 14 November 2023, 22:13:20.
+GONE_SINCE = AgentEntry(id="c", place="Aachen", last_seen_unix_ns=1_700_000_000 * 10**9)
 GONE = Finish(way=Way.UNREACHABLE, text="connection refused")
 UNKNOWN = Finish(way=Way.REFUSED, text="there is no measurement 'x'", code=CODE_UNKNOWN_ID)
 
@@ -45,9 +47,35 @@ def test_agents_are_listed_by_place(capsys: pytest.CaptureFixture[str]) -> None:
     rig = Rig(ScriptedMaster([ToClient(agents=AgentList(agents=AGENTS))]))
     assert rig.run("agents") == Exit.OK
     heading, first, second = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["id", "place", "AS", "techniques", "addresses", "load"]
-    assert first.split() == ["a", "Amsterdam", "10.1.0.9", "2"]
-    assert second.split() == ["b", "Brussels", "AS65002", "Birch", "ping", "0"]
+    assert heading.split() == [
+        "id",
+        "place",
+        "AS",
+        "techniques",
+        "addresses",
+        "load",
+        "last",
+        "seen",
+    ]
+    assert first.split() == ["a", "Amsterdam", "10.1.0.9", "2", "now"]
+    assert second.split() == ["b", "Brussels", "AS65002", "Birch", "ping"]
+
+
+def test_agents_that_are_away_come_last_with_when_they_were_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed = AgentList(agents=[GONE_SINCE, AGENTS[1]])
+    assert Rig(ScriptedMaster([ToClient(agents=listed)])).run("agents") == Exit.OK
+    _heading, first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == ["a", "Amsterdam", "10.1.0.9", "2", "now"]
+    assert second.split() == ["c", "Aachen", "2023-11-14", "22:13", "UTC"]
+
+
+def test_a_requester_is_not_told_who_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = AgentList(agents=[AGENTS[0], AgentEntry(id="d", place="Delft", techniques=["ping"])])
+    assert Rig(ScriptedMaster([ToClient(agents=listed)])).run("agents") == Exit.OK
+    heading, *_ = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["id", "place", "AS", "techniques"]
 
 
 def test_agents_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,7 @@ def test_no_statement_reads_a_whole_table_that_grows(rig: Rig) -> None:
     rig.wait(rig.store.results("m1", after=0, limit=9, with_observations=True))
     towards(rig)
     rig.wait(rig.store.measurement("m"))
+    rig.wait(rig.store.agents(after="a", limit=9))
     rig.wait(rig.store.by_idempotency("client", b"m1"))
     rig.wait(rig.store.discard_payloads("m1"))
     rig.wait(rig.store.close_orphans(9))
@@ -105,7 +106,7 @@ def test_no_statement_reads_a_whole_table_that_grows(rig: Rig) -> None:
         one = parameters[0] if isinstance(parameters, list) else parameters
         plan = connection.execute("explain query plan " + statement, one).fetchall()
         scans = [step for *_, step in plan if step.startswith("SCAN ")]
-        grown = ("runs", "results", "targets", "measurements", "requests")
+        grown = ("runs", "results", "targets", "measurements", "requests", "agents")
         assert [step for step in scans if step.split()[1] in grown] == [], statement
     connection.close()
     assert len(said) >= 10

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet import reactor  # noqa: TID251 - one test is about the real one
 from twisted.internet.interfaces import IReactorFromThreads
 
-from emodis.master.store.store import Store, StoreError
+from emodis.master.store.store import AgentRecord, Store, StoreError
 from emodis.wire.v1.client_pb2 import Choice, EndCount, Ended, Selected
 from emodis.wire.v1.common_pb2 import Code, Cost, End, Hello
 from tests.support.reactor import on_reactor
@@ -86,6 +86,15 @@ def test_an_agent_is_refreshed_and_its_token_is_not_kept(rig: Rig) -> None:
     connection.close()
     kept = Hello(id="a1", place="Utrecht", software="emodis-agent 2").SerializeToString()
     assert rows == [("a1", "Utrecht", 65002, "emodis-agent 2", kept, 10, 20)]
+
+
+def test_agents_are_listed_page_by_page_by_id(rig: Rig) -> None:
+    for name in ("b", "a", "d", "c"):
+        rig.wait(rig.store.save_agent(Hello(id=name, place=name), asn=65001, seen_unix_ns=10))
+    first = rig.wait(rig.store.agents(after="", limit=3))
+    assert [agent.hello.id for agent in first] == ["a", "b", "c"]
+    assert first[0] == AgentRecord(hello=Hello(id="a", place="a"), asn=65001, last_seen_unix_ns=10)
+    assert [agent.hello.id for agent in rig.wait(rig.store.agents(after="c", limit=3))] == ["d"]
 
 
 def test_the_deferred_fires_only_when_another_connection_sees_the_row(rig: Rig) -> None:
