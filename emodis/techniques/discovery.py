@@ -26,12 +26,16 @@ _Pair = tuple[str, int]
 
 @attrs.frozen(kw_only=True)
 class Candidate:
-    """An eligible agent. `asn` 0 = unknown; `load` in runs assigned and not ended."""
+    """An eligible agent. `asn` 0 = unknown; `load` in runs assigned and not ended.
+
+    One that `can_trace` not is chosen by what is known of its routes, or for diversity.
+    """
 
     id: str
     place: str = ""
     asn: int = 0
     load: float = 0.0
+    can_trace: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +74,7 @@ def discovery(
     """
     routes = dict(known)
     failures = 0
-    for child in _children(candidates, targets, known):
+    for child in children(candidates, len(targets), known):
         outcomes = yield child
         found = {
             pair: outcome.result for pair, outcome in outcomes.items() if _is_route(outcome.result)
@@ -86,13 +90,14 @@ def discovery(
     return _selection(chosen, targets, failures=failures)
 
 
-def _children(
-    candidates: Sequence[Candidate], targets: Sequence[Target], known: Mapping[_Pair, Body]
+def children(
+    candidates: Sequence[Candidate], targets: int, known: Mapping[_Pair, Body]
 ) -> Iterator[Child]:
-    """One child for each set of agents that lack the same destinations."""
+    """What discovery will ask for: one child for each set of agents that lack the same ones of
+    so many targets."""
     tracing = _tracing(candidates)
     wanted: dict[tuple[str, ...], list[int]] = {}
-    for destination in range(len(targets)):
+    for destination in range(targets):
         missing = tuple(c.id for c in tracing if (c.id, destination) not in known)
         if missing:
             wanted.setdefault(missing, []).append(destination)
@@ -109,7 +114,8 @@ def _tracing(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Who looks: the least loaded agent of each AS first, then the next ones, fifty in all."""
     turn: dict[int, int] = {}
     ranked = []
-    for candidate in sorted(candidates, key=lambda one: (one.load, one.id)):
+    able = [candidate for candidate in candidates if candidate.can_trace]
+    for candidate in sorted(able, key=lambda one: (one.load, one.id)):
         # Agents of unknown AS are taken for neighbours of nobody.
         round_of_as = turn.get(candidate.asn, 0) if candidate.asn else 0
         turn[candidate.asn] = round_of_as + 1

@@ -110,7 +110,8 @@ def mute_is_filtered(readings: Readings, controls: Sequence[PathneckTrain]) -> b
     """True if trains with valid checksums grow where the muted ones do not.
 
     A firewall that checks sums has then dropped the load: head and tail travel on with the hole
-    it left between them, and links behind it are not probed at all.
+    it left between them, and links behind it are not probed at all. The shortest audible gap
+    counts: a longer one may have met cross traffic.
     """
     if len(readings.ttls) < LEAST_PLACES or not readings.kept:
         return False
@@ -126,7 +127,7 @@ def mute_is_filtered(readings: Readings, controls: Sequence[PathneckTrain]) -> b
         if not audible or ttl == 0:
             continue
         beyond_noise_ns = max(step_ns(level_ns), _CONTROL_SIGMAS * found.mad_ns[position])
-        if median(audible) <= max(_CONTROL_RATIO * level_ns, level_ns + beyond_noise_ns):
+        if min(audible) <= max(_CONTROL_RATIO * level_ns, level_ns + beyond_noise_ns):
             break
         grown += 1
     return grown > 0

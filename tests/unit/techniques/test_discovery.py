@@ -111,6 +111,16 @@ def test_destinations_that_lack_the_same_agents_share_a_child() -> None:
     ]
 
 
+def test_who_cannot_trace_is_not_asked_and_can_be_chosen_all_the_same() -> None:
+    candidates = [*agents(2), Candidate(id="b", asn=65009, can_trace=False)]
+    routes = {(f"a{i}", 0): [i + 1, 20, 30, 40, 50, 90] for i in range(2)}
+    _, children = choose(candidates, routes)
+    assert [child.agents for child in children] == [("a0", "a1")]
+    known = {("b", 0): body([7, 21, 31, 41, 51, 90])}
+    selection, _ = choose(candidates, routes, known=known)
+    assert "b" in [choice.agent_id for choice in selection.choices]
+
+
 def test_two_are_chosen_where_one_would_do() -> None:
     routes = {(f"a{i}", 0): [i + 1, 20, 30, 40, 50, 90] for i in range(4)}
     selection, _ = choose(agents(4), routes)

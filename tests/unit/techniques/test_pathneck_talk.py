@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from emodis.packets.model import Kind, Train
+from emodis.packets.model import Kind, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques.pathneck import Parameters
 from emodis.techniques.pathneck_talk import converse
@@ -213,7 +213,26 @@ def test_filtered_checksums_are_noticed_and_done_without() -> None:
     talk(network)
     sent = trains(network)
     muted = [any(probe.muted for probe in train.probes) for train in sent]
-    assert muted == [True] * 5 + [False] * 6
+    assert muted == [True] * 5 + [False] * 7
+
+
+class Unlucky(Path):
+    """The first audible train meets other traffic at the bottleneck."""
+
+    def carry(self, train: Train) -> TrainOutcome:
+        hit = is_audible(train) and not any(is_audible(before) for before in self.sent)
+        self.links[2].rate_bps = 5e6 if hit else 20e6
+        return super().carry(train)
+
+
+def is_audible(train: Train) -> bool:
+    return len(train.probes) > 30 and not any(probe.muted for probe in train.probes)
+
+
+def test_one_audible_train_that_meets_traffic_accuses_no_firewall() -> None:
+    quiet = path(QUICK)
+    observations = talk(Unlucky(links=quiet.links, nodes=quiet.nodes))
+    assert words(observations) == [""] * 5 + ["control"] * 2
 
 
 def test_no_train_is_sent_where_nobody_answers() -> None:
