@@ -97,6 +97,12 @@ def _malformed(request: Request, limits: Limits) -> Refused | None:
     ratio = request.agents.auto.coverage_ratio
     if not 0 <= ratio <= 1:
         return bad(f"coverage_ratio {ratio:g} is not between 0 and 1", "0 means the default")
+    most = request.agents.auto.max_agents
+    if 0 < most < request.min_agents:
+        return bad(
+            f"at least {request.min_agents} agents and at most {most} are wanted",
+            "raise max_agents, or leave it out",
+        )
     if len(request.destinations) > limits.destinations_per_request:
         return bad(
             f"{len(request.destinations)} destinations, and the master allows "

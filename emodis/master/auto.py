@@ -11,16 +11,15 @@ from emodis.master.estimate import estimate
 from emodis.master.ledger import Ledger
 from emodis.master.membership import Member, Membership
 from emodis.master.plans import RunChild, drive
-from emodis.master.selection import Chosen
+from emodis.master.selection import Chosen, can_do
 from emodis.scheduling.model import AgentId
 from emodis.techniques import registry
-from emodis.techniques.base import Plan
+from emodis.techniques.base import Child, Plan
 from emodis.techniques.discovery import (
-    MOST_TRACING,
     Candidate,
     Selection,
+    children,
     discovery,
-    light_traceroute,
 )
 from emodis.wire.v1.client_pb2 import Auto
 from emodis.wire.v1.common_pb2 import Body, Target
@@ -65,50 +64,48 @@ class AutoPlan:
         targets: Sequence[Target],
         known: KnownRoutes,
         *,
+        family: int,
         auto: Auto,
         min_agents: int,
         load: Callable[[AgentId], int],
     ) -> AutoPlan:
         """Choose among the agents that are able to do the technique itself."""
         most = auto.max_agents or max(MAX_AGENTS, min_agents)
+        tracer = registry.get(TRACEROUTE)
+        candidates = [
+            Candidate(
+                id=member.id,
+                place=member.hello.place,
+                asn=member.asn,
+                load=load(member.id),
+                can_trace=can_do(member, tracer, family),
+            )
+            for member in able
+        ]
         plan = discovery(
-            [
-                Candidate(
-                    id=member.id,
-                    place=member.hello.place,
-                    asn=member.asn,
-                    load=load(member.id),
-                )
-                for member in able
-            ],
+            candidates,
             targets,
             known=known,
             max_agents=most,
             coverage_ratio=auto.coverage_ratio or COVERAGE_RATIO,
             at_least=min(max(AT_LEAST, min_agents), most),
         )
-        return cls(plan=plan, bound_s=_bound_s([m.id for m in able], len(targets), known))
+        bound_s = sum(_bound_s(child) for child in children(candidates, len(targets), known))
+        return cls(plan=plan, bound_s=bound_s)
 
     async def choose(self, run_child: RunChild) -> Selection:
         """Do what must be done, and say who it shall be."""
         return await drive(self.plan, run_child)
 
 
-def _bound_s(able: Sequence[AgentId], targets: int, known: KnownRoutes) -> float:
-    """Destinations that the same agents lack are looked at together, one such group at a time."""
-    groups: dict[tuple[AgentId, ...], list[int]] = {}
-    for destination in range(targets):
-        missing = tuple(agent for agent in able if (agent, destination) not in known)
-        if missing:
-            groups.setdefault(missing[:MOST_TRACING], []).append(destination)
-    call = light_traceroute()
-    worst = registry.get(call.technique).worst_case(call)
-    return sum(
-        estimate(
-            [(agent, destination) for agent in agents for destination in group], worst
-        ).duration_s
-        for agents, group in groups.items()
-    )
+def _bound_s(child: Child) -> float:
+    pairs = [
+        (AgentId(agent), destination)
+        for agent in child.agents
+        for destination in child.destinations
+    ]
+    worst = registry.get(child.call.technique).worst_case(child.call)
+    return estimate(pairs, worst).duration_s
 
 
 def chosen_of(selection: Selection, members: Membership) -> Chosen:

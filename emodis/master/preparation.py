@@ -114,6 +114,7 @@ class Preparer:
             able,
             targets,
             known,
+            family=admitted.family,
             auto=request.agents.auto,
             min_agents=request.min_agents,
             load=self.load,

@@ -19,7 +19,7 @@ from emodis.topology.segments import Branch, branch, merged
 from emodis.wire.v1.client_pb2 import Choice, Policy
 from emodis.wire.v1.common_pb2 import Body, Target
 
-MOST_TRACING = 50
+_MOST_TRACING = 50
 _TRACEROUTE = Traceroute()
 _Pair = tuple[str, int]
 
@@ -48,7 +48,7 @@ class Selection:
     branches_covered: int
 
 
-def light_traceroute() -> Body:
+def _light_traceroute() -> Body:
     """The call that discovery makes: two rounds, four kilobytes at most."""
     return _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
 
@@ -103,7 +103,7 @@ def children(
             wanted.setdefault(missing, []).append(destination)
     for agents, destinations in wanted.items():
         yield Child(
-            call=light_traceroute(),
+            call=_light_traceroute(),
             agents=agents,
             destinations=tuple(destinations),
             policy=Policy.POLICY_LOCK,
@@ -121,7 +121,7 @@ def _tracing(candidates: Sequence[Candidate]) -> list[Candidate]:
         turn[candidate.asn] = round_of_as + 1
         ranked.append((round_of_as, candidate.load, candidate.id, candidate))
     ranked.sort(key=lambda entry: entry[:3])
-    return [entry[3] for entry in ranked[:MOST_TRACING]]
+    return [entry[3] for entry in ranked[:_MOST_TRACING]]
 
 
 def _is_route(body: Body) -> bool:

@@ -54,6 +54,13 @@ from tests.unit.master.house import TECHNIQUES, FarAgent, House, keepalive_agent
 SLOW = Body(technique="tap", schema=1, body=b"slow")
 
 
+def capability(technique: str, *, schema: int = 1, families: int = 1) -> Capability:
+    return Capability(technique=technique, schema=schema, raw=True, families=families)
+
+
+TAP = capability("tap")
+
+
 def one(messages: list[ToClient], name: str) -> Any:
     found = [getattr(m, name) for m in messages if m.WhichOneof("body") == name]
     assert len(found) == 1, [m.WhichOneof("body") for m in messages]
@@ -173,6 +180,11 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
         {"agents": Agents(auto=Auto()), "min_agents": 4},
         CODE_NO_AGENT,
         "at least 4",
+    ),
+    "more than at most": (
+        {"agents": Agents(auto=Auto(max_agents=1)), "min_agents": 2},
+        CODE_BAD_REQUEST,
+        "at least 2 agents and at most 1",
     ),
     "destinations": (
         {"destinations": [f"10.0.1.{i}" for i in range(11)]},
@@ -508,6 +520,26 @@ def one_by_one(house: House, far: dict[str, tuple[FarAgent, Body]]) -> None:
                 assert assignment.parent_id
                 agent.finish(assignment.run, result=body)
         house.settle()
+
+
+@pytest.mark.parametrize(
+    "capabilities",
+    [
+        pytest.param([TAP], id="no traceroute"),
+        pytest.param([TAP, capability("traceroute", families=2)], id="IPv6 only"),
+        pytest.param([TAP, capability("traceroute", schema=99)], id="another version"),
+    ],
+)
+def test_discovery_asks_only_agents_that_can_trace(capabilities: list[Capability]) -> None:
+    house = House()
+    deaf = house.agent("a1", capabilities=capabilities)
+    client = house.client()
+    client.ask(agents=Agents(auto=Auto()))
+    messages = client.heard()
+    # Nobody can look, so there is nothing to wait for.
+    assert one(messages, "accepted").discovery_s == 0
+    assert [choice.agent_id for choice in one(messages, "selected").agents] == ["a1"]
+    assert [a.call.technique for a in deaf.assignments()] == ["tap"]
 
 
 def test_cancelling_a_discovery_cancels_its_children() -> None:
