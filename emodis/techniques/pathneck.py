@@ -11,6 +11,7 @@ its few answers on the head and the tail only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from emodis.techniques import records
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.parameters import choice, flag, real, whole
 from emodis.techniques.pathneck_doubts import failure, quality
+from emodis.techniques.pathneck_estimator import VOTE_SHARE
 from emodis.techniques.pathneck_pacing import (
     FLOOR_BPS,
     MOST_LOAD_BYTES,
@@ -29,7 +31,7 @@ from emodis.techniques.pathneck_pacing import (
     MOST_PACKETS,
 )
 from emodis.techniques.pathneck_result import build
-from emodis.techniques.pathneck_talk import converse
+from emodis.techniques.pathneck_talk import LEAST_TRAINS, converse
 from emodis.techniques.pathneck_trace import TRACE_LIMIT_S
 from emodis.techniques.skeleton import DONE, Skeleton, grade
 from emodis.wire.v1.client_pb2 import Policy
@@ -38,6 +40,10 @@ from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckParamete
 
 _SPARE_S = 5.0
 _USUAL_HOPS = 10
+_USUAL_BPS = 10_000_000
+_USUAL_LOOK_S = 1.0
+# A train needs two answers of the destination, which saves up a few before the first.
+_USUAL_PAUSE_S = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -91,14 +97,25 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
     RESULT = PathneckResult
 
     def usual(self, chosen: Parameters) -> Spend:
-        """A willing path of ten hops, not much slower than 10 Mbit/s."""
+        """A path of ten hops at 10 Mbit/s, a destination that answers once a second.
+
+        Sending stops when half of the trains agree beyond doubt; a last one is audible. Where the
+        load has to grow, or doubt remains, it takes up to twice as much.
+        """
         hops = min(_USUAL_HOPS, chosen.max_ttl)
         train_bytes = (
             chosen.load_packets * chosen.load_size_bytes + 2 * hops * chosen.measurement_size_bytes
         )
+        agreeing = max(LEAST_TRAINS, math.ceil(VOTE_SHARE * chosen.trains))
+        trains = min(chosen.trains, agreeing + (chosen.mute == "badsum"))
+        pace_s = max(
+            chosen.interval_s,
+            min(_USUAL_PAUSE_S, chosen.max_interval_s),
+            1.5 * 8 * train_bytes / _USUAL_BPS,
+        )
         return Spend(
-            duration_s=1.0 + chosen.trains * (chosen.interval_s + 0.1),
-            sent_bytes=chosen.trains * train_bytes + hops * chosen.measurement_size_bytes,
+            duration_s=_USUAL_LOOK_S + (trains - 1) * pace_s,
+            sent_bytes=trains * train_bytes + hops * chosen.measurement_size_bytes,
         )
 
     def worst(self, chosen: Parameters) -> Spend:

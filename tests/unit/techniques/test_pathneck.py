@@ -271,11 +271,44 @@ def test_its_addresses_are_those_of_its_hops() -> None:
     ]
 
 
-def test_what_is_expected_is_about_what_it_takes() -> None:
-    network = path(QUICK, noise_ns=20_000)
+@pytest.mark.parametrize("hops", [5, 8, 10, 12])
+def test_what_is_expected_is_about_what_it_takes(hops: int) -> None:
+    rates = [100.0] * hops
+    rates[2] = 10.0
+    network = path(rates, noise_ns=20_000)
+    network.nodes[-1].tokens_per_s = 1.0
     measure(network)
     took_s = (network.now_ns - network.started_ns[0]) / 1e9
     sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
     expected = PATHNECK.expected(PATHNECK.call({}))
-    assert took_s <= expected.duration_s <= 4 * took_s
-    assert sent <= expected.sent_bytes <= 4 * sent
+    assert expected.duration_s == pytest.approx(6.0)
+    assert took_s / 2 <= expected.duration_s <= 2 * took_s
+    assert expected.sent_bytes == pytest.approx(sent, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "trains", "pace_s"),
+    [
+        ({}, 6, 1.0),
+        # Three can neither be half of more, nor leave room for an audible one.
+        ({"trains": "3"}, 3, 1.0),
+        ({"trains": "20", "adaptive": "off"}, 11, 1.0),
+        ({"mute": "none"}, 5, 1.0),
+        ({"interval_s": "3"}, 6, 3.0),
+        # Nobody waits longer for the destination than this.
+        ({"max_interval_s": "0.5"}, 6, 0.5),
+        ({"interval_s": "0.1", "max_interval_s": "0.1"}, 6, 0.1),
+    ],
+)
+def test_what_is_expected_follows_the_parameters(
+    options: dict[str, str], trains: int, pace_s: float
+) -> None:
+    expected = PATHNECK.expected(PATHNECK.call(options))
+    assert expected.sent_bytes == trains * (60 * 500 + 20 * 60) + 10 * 60
+    assert expected.duration_s == pytest.approx(1.0 + (trains - 1) * pace_s)
+
+
+def test_large_trains_are_expected_to_take_their_time() -> None:
+    options = {"load_packets": "1000", "load_size_bytes": "1500", "trains": "3", "adaptive": "off"}
+    # 1.5 MB at 10 Mbit/s, half as much again between two of them.
+    assert PATHNECK.expected(PATHNECK.call(options)).duration_s == pytest.approx(4.6, abs=0.1)
