@@ -8,14 +8,24 @@ from pathlib import Path
 import pytest
 
 from emodis.lab.deployment import Deployment
-from emodis.lab.exclusivity import overlaps, visits
+from emodis.lab.exclusivity import Visit, overlaps, visits
 from tests.support.asking import Asked, ask
-from tests.support.processes import alive, descendants, eventually, signal_all, udp_arrivals
+from tests.support.processes import (
+    alive,
+    descendants,
+    echo_arrivals,
+    eventually,
+    signal_all,
+    udp_arrivals,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.faults]
 
 # Long enough to be interrupted, short enough in its worst case to wait for the end of the lock.
 SHORT = ("-o", "trains=8", "-o", "max_interval_s=0.5", "-o", "adaptive=false", "-o", "drain_s=0.5")
+
+
+PING = ("request", "--tech", "ping", "--agents", "ALL")
 
 
 def pathneck(emodis: Deployment, *agents: str) -> Asked:
@@ -75,6 +85,39 @@ def test_a_stopped_agent_never_probes_what_was_given_away(
         assert asked.exit_code() == 0
     sources = {emodis.lab.address(name) for name in ("a1", "a2")}
     assert overlaps(visits(capture, sources)) == []
+
+
+def test_a_new_master_waits_for_what_the_old_one_gave_away(
+    emodis: Deployment, tmp_path: Path
+) -> None:
+    first, second = (emodis.lab.address(name) for name in ("a1", "a2"))
+    deaf = emodis.start_agent("a1")
+    capture = tmp_path / "c1.pcap"
+    with emodis.lab.capture("c1", capture):
+        before = echo_arrivals(emodis.lab, "c1")
+        asked = ask(emodis, *PING, "-o", "count=50", "-o", "interval_s=0.5")
+        eventually(lambda: echo_arrivals(emodis.lab, "c1") > before, "a probe arrived at c1")
+        # Only the daemon: it cannot tell its prober that the master is gone.
+        deaf.signal(signal.SIGSTOP)
+        emodis.daemons[0].signal(signal.SIGKILL)
+        assert asked.exit_code() == 3
+        emodis.start_master("--config", str(tmp_path / "master.toml")).wait_for("still be probing")
+        emodis.start_agent("a2")
+        again = ask(emodis, *PING, "-o", "count=3")
+        assert again.exit_code() == 0
+    deaf.signal(signal.SIGCONT)
+    flows = visits(capture, {first, second})
+    assert {v.source for v in flows} == {first, second}
+    assert overlaps(whole_runs(flows)) == []
+
+
+def whole_runs(flows: list[Visit]) -> list[Visit]:
+    """One visit per source: each did one run, whatever the pauses in it."""
+    return [
+        Visit(min(v.first_ns for v in own), max(v.last_ns for v in own), source, 0, len(own))
+        for source in {v.source for v in flows}
+        if (own := [v for v in flows if v.source == source])
+    ]
 
 
 def udp_is_from(emodis: Deployment, capture: Path, agent: str) -> bool:

@@ -52,10 +52,19 @@ def alive(pid: int) -> bool:
 
 def udp_arrivals(lab: Lab, host: str) -> int:
     """UDP packets that reached a host so far, wrong checksums and closed ports included."""
+    return _counted(lab, host, "Udp:", ("InDatagrams", "NoPorts", "InErrors"))
+
+
+def echo_arrivals(lab: Lab, host: str) -> int:
+    """ICMP echo requests that reached a host so far."""
+    return _counted(lab, host, "Icmp:", ("InEchos",))
+
+
+def _counted(lab: Lab, host: str, protocol: str, names: tuple[str, ...]) -> int:
     done = lab.run(host, ["cat", "/proc/net/snmp"], capture_output=True, text=True, timeout=10)
-    names, values = (line.split() for line in done.stdout.splitlines() if line.startswith("Udp:"))
-    counters = dict(zip(names, values, strict=True))
-    return sum(int(counters[name]) for name in ("InDatagrams", "NoPorts", "InErrors"))
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith(protocol)]
+    counters = dict(zip(*lines, strict=True))
+    return sum(int(counters[name]) for name in names)
 
 
 def _parents() -> Iterator[tuple[int, int]]:
