@@ -25,6 +25,7 @@ SPIN_NS = 200_000
 STAMP_GRACE_NS = 10_000_000
 # While a shaper holds them, stamps are fetched this often, so that their queue never overflows.
 STAMP_FETCH_NS = 20_000_000
+STAMP_PAUSE_NS = 1_000_000
 # A full send buffer: look again after this at the latest.
 FULL_BUFFER_WAIT_NS = 5_000_000
 
@@ -97,6 +98,9 @@ class Flight:
     def _send_group(self, first: int, end: int) -> bool:
         while first < end:
             size_bytes = sum(self._sizes[first : min(end, first + LARGEST_CALL)])
+            if self._ledger.unstamped:
+                # What has left meanwhile is not in the way any more.
+                self._fetch_stamps()
             if not self._gate.lets(size_bytes):
                 return False
             before_ns, call_ns = realtime_ns(), monotonic_ns()
@@ -117,7 +121,7 @@ class Flight:
             traffic.started_unix_ns = before_ns
         size_bytes = sum(self._sizes[first : first + sent])
         traffic.sent_packets += sent
-        traffic.sent_bytes += size_bytes
+        self._gate.sent(size_bytes)
         self._sent_bytes += size_bytes
         self._last_call_ns = monotonic_ns()
         self._ledger.sent(first, sent, before_ns, after_ns)
@@ -169,15 +173,29 @@ class Flight:
                 self._ledger.queued(index, stamp.at_ns)
             else:
                 self._ledger.left(index, stamp.at_ns)
+        if self._ledger.all_left:
+            self._gate.all_left()
 
     def _wait_for_stamps(self) -> None:
-        """Stamps of packets that have left are there within microseconds; give them some time."""
+        """Stamps of packets that have left are there within microseconds; give them some time.
+
+        What a shaper of this host holds is waited for, also after an abort: when a run has ended,
+        its destination goes to another agent.
+        """
         if not self._sockets.stamps_departures or self._last_call_ns is None:
             return
         end_ns = self._last_call_ns + STAMP_GRACE_NS
-        while self._ledger.unstamped and monotonic_ns() < end_ns:
-            self._listen(1_000_000)
+        while self._ledger.unstamped and (
+            monotonic_ns() < end_ns or (self._ledger.holding and self._gate.queue_ns())
+        ):
+            self._pause(STAMP_PAUSE_NS)
             self._fetch_stamps()
+
+    def _pause(self, wait_ns: int) -> None:
+        """As `_listen`, but an interrupt that waits does not wake it: that would be a busy loop."""
+        receiver = self._sockets.receiver.fileno()
+        if select.select([receiver], [], [], wait_ns / 1e9)[0]:
+            self._read_answers()
 
     def _end_ns(self) -> int:
         """When to stop waiting, on CLOCK_MONOTONIC."""

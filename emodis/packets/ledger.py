@@ -58,6 +58,16 @@ class Ledger:
         """Some probes are stamped as having left, others not: this host's shaper holds them."""
         return 0 < self.unstamped < self._sent
 
+    @property
+    def all_left(self) -> bool:
+        """The last probe that was sent has left; those before it have, or never will."""
+        return self.last_left_ns is not None
+
+    @property
+    def holding(self) -> bool:
+        """This host's shaper may be holding the last of them."""
+        return self.queueing and not self.all_left
+
     def sent(self, first: int, count: int, before_ns: int, after_ns: int) -> None:
         """Probes first..first+count-1 were taken by a send call between these two times."""
         for step, probe in enumerate(self._probes[first : first + count]):

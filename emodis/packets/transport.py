@@ -82,6 +82,8 @@ class Traffic:
     started_unix_ns: int | None = None
     # Send call of the latest train's first packet, CLOCK_MONOTONIC.
     train_started_ns: int | None = None
+    # When all that was sent has left this host even at 0.5 Mbit/s, CLOCK_BOOTTIME.
+    clear_ns: int = 0
     # Why the latest train was cut short, if it was.
     stopped_by: Stop | None = None
 
@@ -130,8 +132,9 @@ class Transport(Protocol):
 class Gate:
     """Asked before every send call: may these bytes leave now?
 
-    The bytes are taken to need their time at 0.5 Mbit/s, so that a train that queues in the slowest
-    allowed first link is still through when the destination is given to another agent.
+    The bytes, and those of earlier calls that may still queue before them, are taken to need their
+    time at 0.5 Mbit/s, so that a train that queues in the slowest allowed first link is still
+    through when the destination is given to another agent.
     """
 
     stop_by_boottime_ns: int
@@ -145,12 +148,27 @@ class Gate:
         self.traffic.stopped_by = self._objection(size_bytes)
         return self.traffic.stopped_by is None
 
+    def sent(self, size_bytes: int) -> None:
+        """So many bytes were handed to the kernel; they may be in its queue for a while."""
+        self.traffic.sent_bytes += size_bytes
+        start_ns = max(self.boottime_ns(), self.traffic.clear_ns)
+        self.traffic.clear_ns = start_ns + transmission_ns(size_bytes)
+
+    def all_left(self) -> None:
+        """The kernel says that nothing of ours is in its queue any more."""
+        self.traffic.clear_ns = 0
+
+    def queue_ns(self) -> int:
+        """How much longer what was sent may be in this host's queue."""
+        return max(0, self.traffic.clear_ns - self.boottime_ns())
+
     def _objection(self, size_bytes: int) -> Stop | None:
         if self.interrupt.waiting():
             return Stop.INTERRUPT
         if self.max_bytes and self.traffic.sent_bytes + size_bytes > self.max_bytes:
             return Stop.BYTE_CAP
-        if self.boottime_ns() + transmission_ns(size_bytes) > self.stop_by_boottime_ns:
+        start_ns = max(self.boottime_ns(), self.traffic.clear_ns)
+        if start_ns + transmission_ns(size_bytes) > self.stop_by_boottime_ns:
             return Stop.STOP_BY
         return None
 

@@ -31,7 +31,8 @@ COMMAND = (sys.executable, "-P", "-m", "emodis.prober.worker")
 START_DEADLINE_S = 15.0
 # After stop_by, until a silent prober is killed.
 STUCK_GRACE_S = 5.0
-ABORT_DEADLINE_S = 2.0
+# Longer than the largest train takes to leave the slowest first link: it waits for that.
+ABORT_DEADLINE_S = 6.0
 STOP_DEADLINE_S = 2.0
 # A prober that died young is replaced after a pause that doubles up to the longest one.
 HEALTHY_S = 10.0

@@ -32,7 +32,9 @@ class FakeSockets:
 
     stamps_departures = True
 
-    def __init__(self, reply: Callable[[int], bytes | None], room: int = 1000) -> None:
+    def __init__(
+        self, reply: Callable[[int], bytes | None], room: int = 1000, held: int = 1000
+    ) -> None:
         self.receiver, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sender = self._far
         self.receiver.setblocking(False)
@@ -42,6 +44,8 @@ class FakeSockets:
         self._reply = reply
         # Packets the send buffer takes before it is full once.
         self._room = room
+        # From this packet on they stay in a shaper until `let_go`.
+        self._held = held
         self._stamps: list[TransmitStamp] = []
 
     def send(self, batch: SendBatch, start: int, end: int) -> int:
@@ -51,11 +55,20 @@ class FakeSockets:
         self._room = 1000 if sent == 0 else self._room - sent
         for index in range(start, start + sent):
             at_ns = realtime_ns()
-            self._stamps += [TransmitStamp(17 + index, moment, at_ns) for moment in Moment]
+            self._stamp(index, at_ns, Moment.QUEUED)
+            if index < self._held:
+                self._stamp(index, at_ns, Moment.LEFT)
             answer = self._reply(index)
             if answer is not None:
                 self._far.send(answer)
         return sent
+
+    def let_go(self, index: int) -> None:
+        """The shaper lets a packet out."""
+        self._stamp(index, realtime_ns(), Moment.LEFT)
+
+    def _stamp(self, index: int, at_ns: int, moment: Moment) -> None:
+        self._stamps.append(TransmitStamp(17 + index, moment, at_ns))
 
     def answers(self) -> Iterator[tuple[bytes, int | None]]:
         while True:
@@ -253,6 +266,47 @@ def test_the_gate_is_asked_before_every_call(limits: dict[str, object], reason: 
     assert 1 <= len(sockets.calls) < 3
     echoes, _ = made.ledger.echoes()
     assert echoes[-1].sent_ns is None
+
+
+# 1250 bytes take 20 ms at 0.5 Mbit/s, twice the grace for stamps.
+LARGE = Probe(ttl=1, size_bytes=1250)
+
+
+def test_an_aborted_train_is_over_when_the_shaper_cannot_hold_any_of_it() -> None:
+    with FakeSockets(silence, held=1) as sockets:
+        made = rig(sockets, [LARGE] * 3, interrupt=Word(patience=1))
+        began_ns = boottime_ns()
+        made.fly()
+        took_ns = boottime_ns() - began_ns
+    assert sockets.calls == [(0, 3)]
+    assert took_ns >= 3 * 20_000_000
+
+
+def test_an_aborted_train_is_over_when_the_shaper_has_let_it_go() -> None:
+    class Slow(FakeSockets):
+        looks = 0
+
+        def stamps(self) -> Iterator[TransmitStamp]:
+            self.looks += 1
+            if self.looks == 5:
+                self.let_go(2)
+            return super().stamps()
+
+    with Slow(silence, held=1) as sockets:
+        made = rig(sockets, [LARGE] * 3, interrupt=Word(patience=1))
+        made.fly()
+        assert made.traffic.clear_ns == 0
+    assert sockets.looks >= 5
+
+
+def test_a_paced_train_that_queues_ends_before_its_stop_by() -> None:
+    # Every 5 ms 20 ms' worth of bytes: after three of them the fourth would be late.
+    paced = [LARGE, *[Probe(ttl=1, size_bytes=1250, after_ns=5_000_000)] * 9]
+    with FakeSockets(silence, held=1) as sockets:
+        made = rig(sockets, paced, stop_in_ns=75_000_000, wait_ns=0)
+        made.fly()
+    assert made.traffic.stopped_by is Stop.STOP_BY
+    assert 1 <= len(sockets.calls) <= 4
 
 
 def test_strangers_are_counted_and_late_answers_are_not() -> None:

@@ -53,3 +53,27 @@ def test_an_interrupt_comes_before_everything() -> None:
 def test_a_reason_names_the_error() -> None:
     assert SendFailed(90, "too long").reason == "send_failed(EMSGSIZE)"
     assert SendFailed(99_999, "?").reason == "send_failed(99999)"
+
+
+def test_bytes_that_may_still_queue_are_in_the_way_of_those_behind_them() -> None:
+    # 1000 bytes take 16 ms.
+    gate = Gate(40_000_000, 0, Traffic(), Word(), lambda: 0)
+    assert gate.lets(1000)
+    gate.sent(1000)
+    gate.sent(1000)
+    assert gate.queue_ns() == 32_000_000
+    assert not gate.lets(1000)
+    assert gate.lets(500)
+    assert gate.traffic.sent_bytes == 2000
+    gate.all_left()
+    assert gate.queue_ns() == 0
+    assert gate.lets(1000)
+
+
+def test_what_has_had_its_time_queues_no_more() -> None:
+    now = [0]
+    gate = Gate(40_000_000, 0, Traffic(), Word(), lambda: now[0])
+    gate.sent(1000)
+    now[0] = 20_000_000
+    gate.sent(500)
+    assert gate.traffic.clear_ns == 28_000_000
