@@ -34,12 +34,13 @@ from emodis.master.clocks import Clocks
 from emodis.master.config import Settings
 from emodis.master.connection import Hall
 from emodis.master.owners import Owners
+from emodis.master.parts import Tools
 from emodis.master.resolver import system_resolver
-from emodis.master.service import Service, Tools
-from emodis.master.session import Timers
+from emodis.master.service import Service
 from emodis.master.store.database import open_database
 from emodis.master.store.store import Store, StoreError
 from emodis.master.sweep import PERIOD_S, Sweep
+from emodis.master.timers import Timers
 from emodis.techniques import registry
 from emodis.techniques.base import Technique
 from emodis.topology.asn import AsMap, BadMap

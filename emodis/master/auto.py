@@ -115,4 +115,10 @@ def chosen_of(selection: Selection, members: Membership) -> Chosen:
         for choice in selection.choices
         if (member := members.get(AgentId(choice.agent_id))) is not None
     ]
-    return Chosen(members=tuple(m for m, _ in here), why=tuple(why for _, why in here))
+    return Chosen(
+        members=tuple(member for member, _ in here),
+        why=tuple(why for _, why in here),
+        uncovered=selection.uncovered,
+        branches_known=selection.branches_known,
+        branches_covered=selection.branches_covered,
+    )

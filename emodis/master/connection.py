@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 from emodis.master.clocks import Clocks
 from emodis.master.greeting import welcome
 from emodis.master.outbox import Outbox
-from emodis.master.session import Link, Phase, Timers, make_link
+from emodis.master.session import Link, make_link
+from emodis.master.timers import Phase, Timers
 from emodis.topology import special
 from emodis.wire.complaints import Complaints
 from emodis.wire.hello import KeepaliveTimes

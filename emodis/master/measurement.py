@@ -12,6 +12,9 @@ from twisted.internet.interfaces import IDelayedCall
 
 from emodis.master.client_session import ClientPort
 from emodis.master.keys import Pair, to_wire
+from emodis.master.store.records import MeasurementRecord
+from emodis.master.verdicts import Verdict
+from emodis.master.watcher import Watcher
 from emodis.master.words import counted
 from emodis.scheduling.model import RunKey
 from emodis.techniques.base import Technique
@@ -20,12 +23,10 @@ from emodis.wire.v1.client_pb2 import (
     Ended,
     Progress,
     Request,
-    Result,
     RunState,
-    Selected,
     ToClient,
 )
-from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body, Code, Cost, End, Outcome, Target
+from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body, Cost, End, Outcome, Target
 
 
 class Stage(enum.Enum):
@@ -34,62 +35,6 @@ class Stage(enum.Enum):
     SELECTING = "selecting"
     MEASURING = "measuring"
     ENDED = "ended"
-
-
-@attrs.define(eq=False)
-class Watcher:
-    """One client that gets what this measurement yields. While it catches up from the store,
-    live results are held back: `missed` says that there is more to read."""
-
-    port: ClientPort
-    with_observations: bool = False
-    cursor: int = 0
-    catching_up: bool = False
-    missed: bool = False
-    # What must not come before the results that are being read.
-    held: list[ToClient] = attrs.field(factory=list, init=False)
-
-    def tell(self, message: ToClient) -> None:
-        """Hand over a message that is no result, in its place."""
-        if self.catching_up:
-            self.held.append(message)
-        else:
-            self.port.send(message)
-
-    def caught_up(self) -> None:
-        """All that is in the store has been sent: live from now on."""
-        self.catching_up = False
-        held, self.held = self.held, []
-        for message in held:
-            self.port.send(message)
-
-    def result(self, result: Result) -> None:
-        """Hand a result over, once."""
-        if self.catching_up:
-            self.missed = True
-        elif result.cursor > self.cursor:
-            self.cursor = result.cursor
-            self.port.send(ToClient(result=self.fitting(result)))
-
-    def fitting(self, result: Result) -> Result:
-        """Without the observations, unless they were asked for."""
-        if self.with_observations or not result.outcome.observations:
-            return result
-        slim = Result()
-        slim.CopyFrom(result)
-        slim.outcome.ClearField("observations")
-        return slim
-
-
-@attrs.frozen(kw_only=True)
-class Verdict:
-    """Why a measurement is being ended before its time."""
-
-    text: str
-    reason: str
-    end: End.ValueType
-    code: Code.ValueType = CODE_UNSPECIFIED
-    discard: bool = False
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -109,7 +54,6 @@ class Measurement:
     # Whose leaving ends it; None for children, and for detached ones.
     owner: ClientPort | None = None
     stage: Stage = Stage.SELECTING
-    selected: Selected | None = None
     watchers: list[Watcher] = attrs.field(factory=list)
     runs_total: int = 0
     open: set[Pair] = attrs.field(factory=set)
@@ -135,6 +79,19 @@ class Measurement:
     @property
     def parent_id(self) -> str:
         return self.parent.id if self.parent is not None else ""
+
+    def record(self) -> MeasurementRecord:
+        """As the store keeps it, before anything has happened to it."""
+        return MeasurementRecord(
+            id=self.id,
+            parent_id=self.parent_id,
+            client_id=self.client_id,
+            idempotency=self.request.idempotency,
+            call=self.call,
+            targets=self.targets,
+            request=self.request,
+            admitted_unix_ns=self.admitted_unix_ns,
+        )
 
     def begin(self, pairs: Iterable[Pair]) -> None:
         """The scheduler has it from now on."""

@@ -36,12 +36,11 @@ FULL_RETRY_AFTER_S = 10.0
 
 @attrs.frozen(kw_only=True)
 class Prepared:
-    """A request that can be served: what, where to, by whom. `chosen` None means AUTO."""
+    """A request that can be served: what, where to, by whom (AUTO has yet to find out)."""
 
     admitted: Admitted
     targets: tuple[Target, ...]
-    chosen: Chosen | None
-    plan: AutoPlan | None
+    who: Chosen | AutoPlan
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -79,9 +78,9 @@ class Preparer:
         if isinstance(chosen, Refused):
             return chosen
         refused = enough(chosen.members, request.min_agents) or too_many(
-            len(chosen.pairs or ()) or len(chosen.members) * len(targets), self.limits
+            chosen.runs_total(len(targets)), self.limits
         )
-        return refused or Prepared(admitted=admitted, targets=targets, chosen=chosen, plan=None)
+        return refused or Prepared(admitted=admitted, targets=targets, who=chosen)
 
     def _choose(
         self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
@@ -119,7 +118,7 @@ class Preparer:
             min_agents=request.min_agents,
             load=self.load,
         )
-        return Prepared(admitted=admitted, targets=targets, chosen=None, plan=plan)
+        return Prepared(admitted=admitted, targets=targets, who=plan)
 
 
 def _full(text: str) -> Refused:

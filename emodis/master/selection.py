@@ -25,6 +25,20 @@ class Chosen:
     why: tuple[str, ...]
     # None: every agent measures every destination.
     pairs: frozenset[Pair] | None = None
+    # AUTO: what is known about the routes, and what nobody chosen sees of it.
+    uncovered: tuple[str, ...] = ()
+    branches_known: int = 0
+    branches_covered: int = 0
+
+    def runs(self, destinations: int) -> frozenset[Pair]:
+        """Who measures what, of so many destinations."""
+        if self.pairs is not None:
+            return self.pairs
+        return frozenset((member.id, i) for member in self.members for i in range(destinations))
+
+    def runs_total(self, destinations: int) -> int:
+        """How many that are, before anybody lists them."""
+        return len(self.members) * destinations if self.pairs is None else len(self.pairs)
 
     def choices(self) -> list[Choice]:
         """For a person."""

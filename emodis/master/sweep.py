@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from emodis.master.session import Timers
+from emodis.master.timers import Timers
 from emodis.master.watch import Lag
 
 PERIOD_S = 1.0

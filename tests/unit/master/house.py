@@ -23,10 +23,11 @@ from emodis.master.clocks import NS, Clocks
 from emodis.master.config import Limits, Settings
 from emodis.master.connection import Hall
 from emodis.master.owners import Owners
-from emodis.master.service import Service, Tools
-from emodis.master.session import Timers
+from emodis.master.parts import Tools
+from emodis.master.service import Service
 from emodis.master.store.records import AgentRecord, MeasurementRecord
 from emodis.master.sweep import Sweep
+from emodis.master.timers import Timers
 from emodis.techniques.base import BadParameters, Option, Spend, Technique
 from emodis.techniques.traceroute import Traceroute
 from emodis.wire.framing import FrameReader, encode_frame

@@ -127,4 +127,4 @@ def test_nobody_hears_of_the_hold() -> None:
     house.service.hold_back([Doubt(HERE, 20.0), Doubt(THERE, 3.0)])
     house.pass_time(200)
     assert house.ledger.runs == {}
-    assert house.service._driver.scheduler.remembered == 0
+    assert house.service._parts.driver.scheduler.remembered == 0

@@ -23,7 +23,7 @@ class OneAs:
 
 def page(house: House, role: Role.ValueType = ROLE_MANAGER, **wanted: object) -> AgentList:
     asked = ListAgents(call_id=2, **wanted)  # type: ignore[arg-type]
-    return result_of(house.service.directory.page(asked, role))
+    return result_of(house.service._parts.directory.page(asked, role))
 
 
 def entry(house: House, agent: str = "a1") -> AgentEntry:

@@ -6,7 +6,8 @@ import attrs
 import pytest
 from google.protobuf.message import Message
 
-from emodis.master.session import Link, Phase, make_link
+from emodis.master.session import Link, make_link
+from emodis.master.timers import Phase
 from emodis.wire.v1.agent_pb2 import FromAgent
 from emodis.wire.v1.common_pb2 import (
     CODE_FENCED,
