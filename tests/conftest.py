@@ -1,12 +1,19 @@
 """Tests marked `lab` need namespaces of their own: where the kernel refuses, they are skipped in
 so many words; with EMODIS_REQUIRE_LAB=1 (as in CI) that is an error instead.
+
+Who starts pytest in the background of a script hands it an ignored SIGINT, and every process of
+the tests would inherit it: ^C is tested, so it is made to work first.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import attrs
 
@@ -24,6 +25,8 @@ class Register:
     _agents: dict[AgentId, Agent] = attrs.field(factory=dict, init=False)
     _destinations: dict[DestinationKey, Destination] = attrs.field(factory=dict, init=False)
     _rounds: dict[MeasurementId, dict[int, Round]] = attrs.field(factory=dict, init=False)
+    # Rounds that ended with this event.
+    _left: list[Round] = attrs.field(factory=list, init=False)
     _entered: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
@@ -82,14 +85,19 @@ class Register:
             agent.leave(round_)
         for destination in dict.fromkeys(round_.destinations):
             destination.leave(round_)
-        self.forget(round_.agents, round_.destinations)
+        self._left.append(round_)
 
     def forget(self, agents: Iterable[Agent], destinations: Iterable[Destination]) -> None:
-        """Let go of those among them that nothing concerns any more."""
-        for agent in agents:
+        """Let go of those among them, and of rounds that are over, that nothing concerns any more.
+
+        Once an event is dealt with, not before: an agent that joins anew may be wanted by nobody
+        for a moment in between.
+        """
+        left, self._left = self._left, []
+        for agent in chain(agents, *(round_.agents for round_ in left)):
             if agent.forgettable:
                 self._agents.pop(agent.id, None)
-        for destination in destinations:
+        for destination in chain(destinations, *(round_.destinations for round_ in left)):
             if destination.forgettable:
                 self._destinations.pop(destination.key, None)
 

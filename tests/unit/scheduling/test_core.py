@@ -201,6 +201,18 @@ def test_an_agent_that_joins_anew_has_been_lost() -> None:
     assert rig.join("a") == ["lost m:a>1'", "lost m:a>2", "over m"], "one retry"
 
 
+def test_an_agent_is_known_even_if_its_joining_anew_ends_the_last_round_it_had() -> None:
+    rig = Rig()
+    rig.join("a")
+    rig.admit("a", "w")
+    rig.lose("a")
+    rig.at(STOP_NS)
+    assert rig.join("a") == ["start m:a>1'"]
+    rig.at(2 * STOP_NS)
+    assert rig.join("a") == ["lost m:a>1'", "over m"]
+    assert rig.admit("a", "x", measurement="n") == ["start n:a>1"]
+
+
 def test_joining_twice_without_a_run_changes_nothing() -> None:
     rig = Rig()
     rig.join("a", "b")
