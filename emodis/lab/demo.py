@@ -6,40 +6,29 @@ are read as the user reads them, from what the client prints; the truth comes fr
 
 from __future__ import annotations
 
-import re
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from collections.abc import Sequence
 from pathlib import Path
-
-import attrs
 
 from emodis.lab.deployment import Deployment, NotReady
 from emodis.lab.exclusivity import Visit, overlaps, visits
+from emodis.lab.judgement import (
+    OWN_HOST,
+    bottleneck_faults,
+    bottleneck_truth,
+    route_faults,
+    route_truth,
+    tables,
+)
 from emodis.lab.lab import Lab, LabError
 from emodis.lab.truth import Truth
 
 AGENTS = ("a1", "a2", "a3", "a4", "a5")
 CLIENT, SERVER = "c1", "w1"
-LINK = re.compile(
-    r"^The bottleneck .* is (?:the link |your own access link \()(.+) → ([\d.]+)", re.MULTILINE
-)
 MS = 1_000_000
-
-Say = Callable[[str], None]
-
-
-@attrs.define
-class Verdict:
-    """What went wrong so far; empty is the wish."""
-
-    faults: list[str] = attrs.field(factory=list)
-
-    def expect(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            self.faults.append(otherwise)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,12 +37,11 @@ def main(argv: Sequence[str]) -> int:
         print("emodis-lab demo takes no arguments", file=sys.stderr)  # noqa: T201
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    verdict = Verdict()
     try:
         with tempfile.TemporaryDirectory(prefix="emodis-demo-") as home, Lab.up("demo") as lab:
             deployment = Deployment(lab, Path(home))
             try:
-                _tour(deployment, Path(home), verdict, _say)
+                faults = _tour(deployment, Path(home))
             finally:
                 deployment.stop()
     except (LabError, NotReady) as error:
@@ -62,115 +50,82 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("Interrupted; the lab is gone.", file=sys.stderr)  # noqa: T201
         return 130
-    for fault in verdict.faults:
+    for fault in faults:
         _say(f"WRONG: {fault}")
-    if not verdict.faults:
+    if not faults:
         _say("Every answer agrees with the truth, and no two agents were on a destination at once.")
-    return 1 if verdict.faults else 0
+    return 1 if faults else 0
 
 
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def _tour(deployment: Deployment, home: Path, verdict: Verdict, say: Say) -> None:
+def _tour(deployment: Deployment, home: Path) -> list[str]:
+    """Show everything; what was wrong with it."""
     lab = deployment.lab
-    say(f"A virtual Internet with {len(lab.hosts)} hosts is up; starting the master and 5 agents.")
+    _say(f"A virtual Internet with {len(lab.hosts)} hosts is up; starting the master and 5 agents.")
     deployment.start_master()
     for agent in AGENTS:
         deployment.start_agent(agent, wait=False)
     for daemon in deployment.daemons[1:]:
         daemon.wait_for("online at")
     captures = {host: home / f"{host}.pcap" for host in (CLIENT, SERVER)}
+    auto = ["request", "--tech", "pathneck", "--agents", "AUTO"]
+    everyone = ["request", "--tech", "traceroute", "--agents", "ALL", "--schedule", "syn"]
+    to_client = {agent: lab.truth(agent, CLIENT) for agent in AGENTS}
+    to_server = {agent: lab.truth(agent, SERVER) for agent in AGENTS}
+    upstream = {OWN_HOST: lab.truth(CLIENT, SERVER)}
     with lab.capture(CLIENT, captures[CLIENT]), lab.capture(SERVER, captures[SERVER]):
-        _ask(deployment, verdict, say, "(a) Where is the bottleneck towards me?", AGENTS, CLIENT)
-        _ask(
+        shown = _show(deployment, "(a) Where is the bottleneck towards me?", auto)
+        faults = _judge_bottlenecks(shown, to_client)
+        shown = _show(deployment, f"(b) Where is the bottleneck towards {SERVER}?", [*auto, SERVER])
+        faults += _judge_bottlenecks(shown, to_server)
+        shown = _show(deployment, "(c) By which routes do the agents reach me?", everyone)
+        for agent, truth in to_client.items():
+            _say(f"  {route_truth(agent, truth)}")
+        faults += route_faults(shown, to_client)
+        shown = _show(
             deployment,
-            verdict,
-            say,
-            f"(b) Where is the bottleneck towards {SERVER}?",
-            AGENTS,
-            SERVER,
-            SERVER,
+            f"(d) Where is the bottleneck from me to {SERVER}?",
+            ["measure", "--tech", "pathneck", SERVER],
         )
-        _routes(deployment, verdict, say)
-        _measure(deployment, verdict, say)
+        faults += _judge_bottlenecks(shown, upstream)
     sources = {lab.address(agent) for agent in AGENTS}
     for host, capture in captures.items():
-        _exclusive(host, visits(capture, sources), verdict, say)
+        faults += _judge_exclusivity(host, visits(capture, sources))
+    return faults
 
 
-def _ask(
-    deployment: Deployment,
-    verdict: Verdict,
-    say: Say,
-    question: str,
-    agents: Sequence[str],
-    target: str,
-    *destination: str,
-) -> None:
-    args = ["request", "--tech", "pathneck", "--agents", "AUTO", *destination]
-    shown = _show(deployment, say, question, args)
-    truths = [deployment.lab.truth(agent, target) for agent in agents]
-    _judge(shown, truths, f"towards {target}", verdict, say)
-
-
-def _measure(deployment: Deployment, verdict: Verdict, say: Say) -> None:
-    args = ["measure", "--tech", "pathneck", SERVER]
-    shown = _show(deployment, say, f"(d) Where is the bottleneck from me to {SERVER}?", args)
-    _judge(shown, [deployment.lab.truth(CLIENT, SERVER)], f"to {SERVER}", verdict, say)
-
-
-def _routes(deployment: Deployment, verdict: Verdict, say: Say) -> None:
-    args = ["request", "--tech", "traceroute", "--agents", "ALL", "--schedule", "syn"]
-    shown = _show(deployment, say, "(c) By which routes do the agents reach me?", args)
-    for agent in AGENTS:
-        truth = deployment.lab.truth(agent, CLIENT)
-        addresses = [str(hop.address) for hop in truth.hops]
-        say(f"  truth: {agent} reaches {CLIENT} by {' '.join(addresses)}")
-        missing = [address for address in addresses if address not in shown]
-        verdict.expect(not missing, f"the route from {agent} lacks {', '.join(missing)}")
-
-
-def _show(deployment: Deployment, say: Say, question: str, args: list[str]) -> str:
+def _show(deployment: Deployment, question: str, args: list[str]) -> str:
     """Run a client command, let the user see it, and return what it said on stdout."""
-    say(f"\n{question}\n$ emodis-client {' '.join(args)}")
-    done = deployment.client(CLIENT, *args)
-    say(done.stderr.rstrip())
-    say(done.stdout.rstrip())
+    _say(f"\n{question}\n$ emodis-client {' '.join(args)}")
+    # Its progress is seen while it is made.
+    done = deployment.client(CLIENT, *args, capture_output=False, stdout=subprocess.PIPE)
+    _say(done.stdout.rstrip())
     if done.returncode != 0:
         raise NotReady(f"emodis-client {' '.join(args)} ended with exit code {done.returncode}")
-    return done.stdout
+    return str(done.stdout)
 
 
-def _judge(shown: str, truths: Sequence[Truth], where: str, verdict: Verdict, say: Say) -> None:
-    """Compare the link that the sentence names with the fluid train's choke on each path."""
-    links = {(str(t.choke.from_address), str(t.choke.to_address)): t.choke for t in truths}
-    for start, end in links:
-        say(f"  truth: the bottleneck {where} is {start} → {end}")
-    found = LINK.search(shown)
-    verdict.expect(found is not None, f"no bottleneck was named {where}")
-    if found is None:
-        return
-    named = found[1], found[2]
-    # A first link begins at the measuring host itself, which is named in words.
-    firsts = {("this host", end) for (_, end), choke in links.items() if choke.ttl == 1}
-    verdict.expect(
-        named in {*links, *firsts}, f"the bottleneck {where} was said to be {' → '.join(named)}"
-    )
+def _judge_bottlenecks(shown: str, truths: dict[str, Truth]) -> list[str]:
+    for table in tables(shown):
+        if table.source in truths:
+            _say(f"  {bottleneck_truth(table.source, truths[table.source])}")
+    return bottleneck_faults(shown, truths)
 
 
-def _exclusive(host: str, flows: Sequence[Visit], verdict: Verdict, say: Say) -> None:
+def _judge_exclusivity(host: str, flows: Sequence[Visit]) -> list[str]:
     shared = overlaps(flows)
-    sources: set[IPv4Address] = {flow.source for flow in flows}
-    say(
+    sources = {flow.source for flow in flows}
+    _say(
         f"\nPackets captured at {host}: {len(flows)} runs of {len(sources)} agents, "
         f"{len(shared)} of them at the same time as another agent's."
     )
-    verdict.expect(len(sources) > 1, f"fewer than two agents probed {host}")
+    faults = [] if len(sources) > 1 else [f"fewer than two agents probed {host}"]
     for first, second in shared:
         together_ms = (min(first.last_ns, second.last_ns) - second.first_ns) / MS
-        verdict.expect(
-            False,
-            f"{first.source} and {second.source} probed {host} together, {together_ms:.0f} ms",
+        faults.append(
+            f"{first.source} and {second.source} probed {host} together, {together_ms:.0f} ms"
         )
+    return faults
