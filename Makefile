@@ -1,6 +1,6 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Needs python3 (3.11 or newer) with
 # venv, git and make; everything else goes into .venv, nothing into the system.
-.PHONY: help demo test quick lint format-check ruff mypy imports proto proto-code proto-check install-check coverage install clean
+.PHONY: help demo test quick fuzz lint format-check ruff mypy imports proto proto-code proto-check install-check coverage install clean
 PYTHON ?= python3
 # More for pytest: make test ARGS="-k store"
 ARGS ?=
@@ -41,6 +41,9 @@ test: $(STAMP)  ## the whole suite, lab tests included
 
 quick: $(STAMP)  ## what needs neither root nor namespaces nor patience
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+fuzz: $(STAMP)  ## minutes of random input for the tests that draw theirs
+	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz $(ARGS) tests/model tests/unit
 
 lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
 

@@ -3,6 +3,9 @@ so many words; with EMODIS_REQUIRE_LAB=1 (as in CI) that is an error instead.
 
 Who starts pytest in the background of a script hands it an ignored SIGINT, and every process of
 the tests would inherit it: ^C is tested, so it is made to work first.
+
+Hypothesis draws the same examples in every run, so that a red suite means a change; `make fuzz` is
+for new ones. How long an example takes is no test's business on a machine that others share.
 """
 
 from __future__ import annotations
@@ -11,9 +14,15 @@ import os
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _PATIENT, derandomize=True)
+settings.register_profile("fuzz", _PATIENT, max_examples=1000, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

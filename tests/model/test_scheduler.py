@@ -155,9 +155,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 # Shrinking takes minutes here: add Phase.shrink when a failure is too long to understand.
 SchedulerMachine.TestCase.settings = settings(
-    max_examples=100,
     stateful_step_count=50,
-    deadline=None,
     report_multiple_bugs=False,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )

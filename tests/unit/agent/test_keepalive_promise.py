@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
@@ -149,7 +149,7 @@ class World:
     share_up=st.floats(0, 1),
     cut_after=st.floats(0.0, 6.0),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_agent_first_then_master_then_the_agent_again(
     times: KeepaliveTimes, delays: list[float], share_up: float, cut_after: float
 ) -> None:

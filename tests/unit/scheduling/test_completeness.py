@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emodis.scheduling.model import Policy
@@ -17,7 +17,6 @@ DESTINATIONS = "stuvwxyz"
 DURATIONS = st.one_of(st.none(), st.integers(0, WORST_NS), st.just(0))
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     policy=st.sampled_from(Policy),
     agents=st.integers(1, 8),
