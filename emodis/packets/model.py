@@ -20,14 +20,38 @@ class Kind(enum.Enum):
 
     ICMP_ECHO = "icmp-echo"
     UDP = "udp"
+    TCP_SYN = "tcp-syn"
 
 
 class ReplyKind(enum.Enum):
-    """What sort of answer arrived (the paper, section 5, and unreachables)."""
+    """What sort of answer arrived (the paper, section 5, and what UDP and TCP add)."""
 
     ECHO_REPLY = "echo-reply"
     TIME_EXCEEDED = "time-exceeded"
     UNREACHABLE = "unreachable"
+    # The target's own words from the probed port; their ICMP type and code are 0.
+    DATAGRAM = "datagram"
+    SYN_ACK = "syn-ack"
+    RESET = "reset"
+
+
+class Mark(enum.Enum):
+    """What was odd about an answer (TECHNIQUES.md 2, matching)."""
+
+    # The quoted source address or port is not ours: something rewrites them.
+    NAT = "nat"
+    # One of the two carriers of the probe's id was changed on the way.
+    QUOTE_ALTERED = "quote_altered"
+
+
+@attrs.frozen(kw_only=True)
+class MplsLabel:
+    """One entry of a label stack that a router reported (RFC 4950)."""
+
+    label: int
+    traffic_class: int
+    bottom: bool
+    ttl: int
 
 
 @attrs.frozen(kw_only=True)
@@ -63,8 +87,11 @@ class Train:
     awaited: frozenset[int] | None = None
     # Earliest start, counted from the first packet of the train before it in this run.
     not_before_ns: int = 0
-    # Another number is another flow (source port or ICMP id).
+    # Another number is another flow (source port or ICMP id; with IPv6 the flow label, too).
     flow: int = 0
+    # Destination port of UDP and TCP; never incremented, else it would be another flow.
+    port: int = 33434
+    dscp: int = 0
     # How far the run is when this train has been sent, for people: (done, total).
     progress: tuple[int, int] | None = None
 
@@ -79,8 +106,11 @@ class Reply:
     icmp_type: int
     icmp_code: int
     ttl: int
-    # TTL of our packet as the router quotes it; None in an echo reply.
+    # TTL of our packet as the router quotes it; None where nothing is quoted.
     quoted_ttl: int | None
+    marks: frozenset[Mark] = frozenset()
+    # Outermost first.
+    mpls: tuple[MplsLabel, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

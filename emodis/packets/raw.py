@@ -85,6 +85,8 @@ class RawTransport:
         if self._run is None:
             raise RuntimeError("a train outside a run; call begin first")
         run = self._run
+        if train.kind is Kind.TCP_SYN:
+            raise ValueError("the raw transport sends ICMP and UDP probes")
         flow = run.identity.flow(train.kind, train.flow)
         ids = run.take_ids(len(train.probes))
         ledger = Ledger(train, ids, flow.target)

@@ -14,6 +14,8 @@ from emodis.packets.templates import build
 
 HERE, THERE = IPv4Address("10.0.0.1"), IPv4Address("203.0.113.9")
 ROUTER = "10.5.0.1"
+# What the raw transport can send.
+KINDS = (Kind.ICMP_ECHO, Kind.UDP)
 IDENTS = {Kind.UDP: range(40_000, 40_256), Kind.ICMP_ECHO: range(500, 756)}
 
 
