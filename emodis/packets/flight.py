@@ -6,16 +6,17 @@ processor is given away until shortly before each departure.
 
 from __future__ import annotations
 
+import gc
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from emodis.packets.clocks import monotonic_ns, realtime_ns
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import LARGEST_CALL, SendBatch
 from emodis.packets.model import Probe, Train
-from emodis.packets.replies import Expectation, parse
-from emodis.packets.sockets import RawSockets
-from emodis.packets.timestamps import Moment
+from emodis.packets.replies import Answer
+from emodis.packets.timestamps import Moment, TransmitStamp
 from emodis.packets.transport import Gate, transmission_ns
 
 # Sleep until this long before a departure, then spin: the kernel wakes sleepers 50 to 150 us late,
@@ -41,8 +42,33 @@ def departures(probes: Sequence[Probe]) -> Iterator[tuple[int, int, int]]:
         yield first, len(probes), at_ns
 
 
-class Flight:
-    """Drives one train; used once."""
+class Described(Protocol):
+    """What select can wait for."""
+
+    def fileno(self) -> int: ...
+
+
+Arrived = TypeVar("Arrived")
+Arriving = TypeVar("Arriving", covariant=True)
+
+
+class Sockets(Protocol[Arriving]):
+    """What a flight needs of a transport's sockets; see `sockets.RawSockets`."""
+
+    stamps_departures: bool
+    next_key: int
+
+    @property
+    def sender(self) -> Described: ...
+    @property
+    def receiver(self) -> Described: ...
+    def send(self, batch: SendBatch, start: int, end: int) -> int: ...
+    def answers(self) -> Iterator[tuple[Arriving, int | None]]: ...
+    def stamps(self) -> Iterator[TransmitStamp]: ...
+
+
+class Flight(Generic[Arrived]):
+    """Drives one train; used once. `read` says what something that arrived is an answer to."""
 
     def __init__(
         self,
@@ -50,15 +76,15 @@ class Flight:
         *,
         batch: SendBatch,
         ledger: Ledger,
-        expected: Expectation,
+        read: Callable[[Arrived], Answer | None],
         gate: Gate,
-        sockets: RawSockets,
+        sockets: Sockets[Arrived],
     ) -> None:
         self._train = train
         self._sizes = [probe.size_bytes for probe in train.probes]
         self._batch = batch
         self._ledger = ledger
-        self._expected = expected
+        self._read = read
         self._gate = gate
         self._traffic = gate.traffic
         self._sockets = sockets
@@ -69,6 +95,17 @@ class Flight:
         self._last_answer_ns: int | None = None
         self.unmatched = 0
         self.cut_short = False
+
+    def fly(self) -> None:
+        """Send and collect, without a garbage collection in the middle of the train."""
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self.send()
+            self.collect()
+        finally:
+            if collecting:
+                gc.enable()
 
     def send(self) -> None:
         """Let the whole train leave, or as much of it as the gate allows."""
@@ -154,8 +191,8 @@ class Flight:
             self._read_answers()
 
     def _read_answers(self) -> None:
-        for packet, stamp_ns in self._sockets.answers():
-            answer = parse(packet, self._expected)
+        for arrived, stamp_ns in self._sockets.answers():
+            answer = self._read(arrived)
             if answer is None:
                 self.unmatched += 1
                 continue

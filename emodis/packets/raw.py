@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import functools
 import random
 from collections import deque
 from ipaddress import IPv4Address
@@ -16,7 +16,7 @@ from emodis.packets.flow import ID_COUNT, IdBlock, Identity
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Address, Kind, Train, TrainOutcome
-from emodis.packets.replies import Expectation
+from emodis.packets.replies import Expectation, parse
 from emodis.packets.sockets import RawSockets, source_towards
 from emodis.packets.templates import build
 from emodis.packets.transport import ClockStep, FamilyMismatch, Gate, Interrupt, Traffic
@@ -92,11 +92,12 @@ class RawTransport:
         ledger = Ledger(train, ids, flow.target)
         idents = run.identity.idents(train.kind)
         sizes = [probe.size_bytes for probe in train.probes]
+        expected = Expectation(kind=train.kind, target=flow.target, idents=idents, ids=run.ids)
         flight = Flight(
             train,
             batch=SendBatch(build(flow, train.probes, ids), sizes, flow.target),
             ledger=ledger,
-            expected=Expectation(kind=train.kind, target=flow.target, idents=idents, ids=run.ids),
+            read=functools.partial(parse, expected=expected),
             gate=Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns),
             sockets=self._sockets,
         )
@@ -105,7 +106,7 @@ class RawTransport:
             run.filtered_for = train.kind
         self._sockets.forget_stamps()
         drops = self._sockets.drops()
-        _fly(flight)
+        flight.fly()
         if abs(realtime_offset_ns() - run.clock_offset_ns) > CLOCK_STEP_NS:
             raise ClockStep("this host's clock was set during the run; measure again")
         echoes, kernel_tx = ledger.echoes()
@@ -139,15 +140,3 @@ class RawTransport:
             identity = Identity.draw(source, target, self._chance)
             if not any(identity.overlaps(past) for past in recent):
                 return identity
-
-
-def _fly(flight: Flight) -> None:
-    """Without a garbage collection in the middle of the train."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        flight.send()
-        flight.collect()
-    finally:
-        if collecting:
-            gc.enable()

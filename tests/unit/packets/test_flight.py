@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import attrs
 import pytest
@@ -16,8 +17,7 @@ from emodis.packets.flow import IdBlock
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Kind, Probe, Train
-from emodis.packets.replies import Expectation
-from emodis.packets.sockets import RawSockets
+from emodis.packets.replies import Expectation, parse
 from emodis.packets.timestamps import Moment, TransmitStamp
 from emodis.packets.transport import Gate, Stop, Traffic
 from tests.unit.packets.answers import IDENTS, THERE, icmp_error, probe_packet
@@ -119,13 +119,12 @@ class Word:
 
 @attrs.define
 class Rig:
-    flight: Flight
+    flight: Flight[bytes]
     ledger: Ledger
     traffic: Traffic
 
     def fly(self) -> None:
-        self.flight.send()
-        self.flight.collect()
+        self.flight.fly()
 
 
 def rig(
@@ -146,9 +145,12 @@ def rig(
         train,
         batch=SendBatch(bytearray(sum(sizes)), sizes, THERE),
         ledger=ledger,
-        expected=Expectation(kind=Kind.UDP, target=THERE, idents=IDENTS[Kind.UDP], ids=IDS),
+        read=partial(
+            parse,
+            expected=Expectation(kind=Kind.UDP, target=THERE, idents=IDENTS[Kind.UDP], ids=IDS),
+        ),
         gate=Gate(boottime_ns() + stop_in_ns, max_bytes, traffic, interrupt or Word(), boottime_ns),
-        sockets=cast("RawSockets", sockets),
+        sockets=sockets,
     )
     return Rig(flight, ledger, traffic)
 
