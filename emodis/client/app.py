@@ -20,6 +20,7 @@ from emodis.client.commands.cancel import cancel_command
 from emodis.client.commands.measure import measure_command
 from emodis.client.commands.request import request_command
 from emodis.client.commands.results import results_command
+from emodis.client.commands.show import show_command
 from emodis.client.commands.status import status_command
 from emodis.client.config import Settings
 from emodis.client.exits import Exit, Interrupted, Trouble
@@ -51,6 +52,7 @@ for command in (
     agents_command,
     status_command,
     results_command,
+    show_command,
     cancel_command,
 ):
     cli.add_command(command)

@@ -44,6 +44,8 @@ class Order:
     fail_if: tuple[str, ...] = ()
     # Only list the technique's parameters.
     listing: bool = False
+    # Print every probe, too.
+    observations: bool = False
 
 
 @attrs.define
@@ -85,6 +87,7 @@ def carry_out(shell: Shell, order: Order) -> int:
     call = request.call(technique, wishes.options)
     limits = [thresholds.parse(text, wishes.technique) for text in order.fail_if]
     settings = shell.settings
+    _check_observations(settings, order.observations)
     _check(order)
     seen = _view(shell, settings, upstream=order.direction == "upstream")
     as_map = upstream.open_map(settings.as_map)
@@ -96,7 +99,7 @@ def carry_out(shell: Shell, order: Order) -> int:
     if (wishes.dry_run or wishes.detach) and order.direction == "downstream":
         return _left_alone(shell, settings, reports[0], detach=wishes.detach)
     _fill_owners(reports, as_map)
-    return _conclude(shell, settings, reports, limits)
+    return _conclude(shell, settings, reports, limits, observations=order.observations)
 
 
 def read_back(
@@ -104,8 +107,7 @@ def read_back(
 ) -> int:
     """Do what `results` was asked to."""
     settings = shell.settings
-    if observations and settings.format != "json":
-        raise Trouble("--observations are for --format json only", Exit.USAGE)
+    _check_observations(settings, observations)
     as_map = upstream.open_map(settings.as_map)
     seen = _view(shell, settings)
     try:
@@ -136,6 +138,11 @@ def complain(shell: Shell, finish: Finish) -> None:
         text = f"the master is gone: {text}"
     hint = f" ({finish.hint})" if finish.hint else ""
     shell.say(f"emodis-client: {text}{hint}")
+
+
+def _check_observations(settings: Settings, wanted: bool) -> None:
+    if wanted and settings.format != "json":
+        raise Trouble("--observations are for --format json only", Exit.USAGE)
 
 
 def _check(order: Order) -> None:

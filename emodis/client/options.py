@@ -106,6 +106,13 @@ def fail_if_option(command: F) -> F:
     )(command)
 
 
+def observations_option(command: F) -> F:
+    """Also what the estimators saw."""
+    return click.option(
+        "--observations", is_flag=True, help="Every probe too; only with --format json."
+    )(command)
+
+
 def pairs(parameters: tuple[str, ...]) -> dict[str, str]:
     """`-o` texts by name.
 

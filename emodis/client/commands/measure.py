@@ -9,6 +9,7 @@ from emodis.client.options import (
     as_map_option,
     fail_if_option,
     format_option,
+    observations_option,
     parameter_option,
     technique_option,
     verbose_option,
@@ -20,6 +21,7 @@ from emodis.client.shell import Shell
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @technique_option
 @parameter_option
+@observations_option
 @fail_if_option
 @format_option
 @as_map_option
@@ -31,6 +33,7 @@ def measure_command(
     destinations: tuple[str, ...],
     tech: str,
     parameters: tuple[str, ...],
+    observations: bool,
     fail_if: tuple[str, ...],
 ) -> int:
     """Measure from this host to DEST, with no master.
@@ -47,6 +50,11 @@ def measure_command(
         options={} if listing else pairs(parameters),
         destinations=destinations,
     )
-    return carry_out(
-        shell, Order(wishes=wishes, direction="upstream", fail_if=fail_if, listing=listing)
+    order = Order(
+        wishes=wishes,
+        direction="upstream",
+        fail_if=fail_if,
+        listing=listing,
+        observations=observations,
     )
+    return carry_out(shell, order)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import click
 
-from emodis.client.options import fail_if_option, format_option, general_options
+from emodis.client.options import (
+    fail_if_option,
+    format_option,
+    general_options,
+    observations_option,
+)
 from emodis.client.shell import Shell
 
 
 @click.command("results")
 @click.argument("measurement_id", metavar="ID")
 @click.option("--follow", is_flag=True, help="Stay until the measurement has ended.")
-@click.option("--observations", is_flag=True, help="Every probe too; only with --format json.")
+@observations_option
 @fail_if_option
 @format_option
 @general_options

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 from google.protobuf.message import DecodeError
 
 from emodis.client.finish import Way
@@ -22,9 +23,13 @@ from emodis.techniques import registry
 from emodis.wire.v1.client_pb2 import AgentEntry, Result, Status
 from emodis.wire.v1.common_pb2 import Blame, Code, End, Quality, Target, Transport
 
+if TYPE_CHECKING:
+    from emodis.client.reestimate import Comparison
+
 RESULTS = "emodis.results/1"
 AGENTS = "emodis.agents/1"
 STATUS = "emodis.status/1"
+RE_ESTIMATES = "emodis.re-estimates/1"
 
 
 def results(reports: Sequence[Report], *, observations: bool = False) -> str:
@@ -49,6 +54,22 @@ def status(found: Status) -> str:
     for row in fields["measurements"]:
         row["destinations"] = row.pop("targets")
     return _dump({"schema": STATUS, **fields})
+
+
+def re_estimates(compared: Sequence[Comparison]) -> str:
+    """Runs that were estimated again."""
+    return _dump({"schema": RE_ESTIMATES, "runs": [_re_estimate(one) for one in compared]})
+
+
+def _re_estimate(one: Comparison) -> dict[str, Any]:
+    return {
+        "run": one.run.label,
+        "technique": one.run.technique.NAME,
+        "skipped": one.skipped or None,
+        "same": None if one.skipped else not one.differences,
+        "differences": [attrs.asdict(difference) for difference in one.differences],
+        "result": one.result,
+    }
 
 
 def _measurement(report: Report, observations: bool) -> dict[str, Any]:
@@ -81,11 +102,11 @@ def _measurement(report: Report, observations: bool) -> dict[str, Any]:
             {"address": str(place), "asn": owner.asn, "as_name": owner.as_name}
             for place, owner in report.owners.items()
         ],
-        "runs": [_run(result, observations) for result in report.ordered],
+        "runs": [_run(result, report.call.technique, observations) for result in report.ordered],
     }
 
 
-def _run(result: Result, observations: bool) -> dict[str, Any]:
+def _run(result: Result, technique: str, observations: bool) -> dict[str, Any]:
     outcome = result.outcome
     ending = outcome.ending
     value = decode(result)
@@ -111,7 +132,8 @@ def _run(result: Result, observations: bool) -> dict[str, Any]:
         "result": None if value is None else plain(value),
     }
     if observations:
-        technique, data = outcome.result.technique, outcome.observations
+        # A run without a result has observations all the same.
+        technique, data = outcome.result.technique or technique, outcome.observations
         row["observations"] = _message(technique, "OBSERVATIONS", data) if data else None
     return row
 

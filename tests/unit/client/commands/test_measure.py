@@ -12,6 +12,7 @@ from emodis.client.upstream import Upstream
 from emodis.techniques import registry
 from emodis.wire.v1.common_pb2 import END_CANCELLED, Ending, Outcome
 from emodis.wire.v1.prober_pb2 import ProberReady
+from emodis.wire.v1.techniques_pb2 import PingObservations, TrainRecord
 from tests.unit.client.builders import MS, call, failure, pathneck, ping, result, target
 from tests.unit.client.rig import FakeProber, Rig
 
@@ -48,6 +49,20 @@ def test_several_destinations_one_after_the_other(capsys: pytest.CaptureFixture[
     (measurement,) = json.loads(capsys.readouterr().out)["measurements"]
     assert [run["end"] for run in measurement["runs"]] == ["done", "failed"]
     assert [place["name"] for place in measurement["destinations"]] == ["w1", "w2"]
+
+
+def test_observations_are_printed_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = result("", ping()).outcome
+    outcome.observations = PingObservations(
+        trains=[TrainRecord(cut_short=True)]
+    ).SerializeToString()
+    arguments = ["measure", "w1", "--tech", "ping", "--observations"]
+    assert Rig(prober=FakeProber([outcome])).run(*arguments, "--format", "json") == Exit.OK
+    (measurement,) = json.loads(capsys.readouterr().out)["measurements"]
+    assert measurement["runs"][0]["observations"]["trains"][0]["cut_short"]
+    rig = Rig()
+    assert rig.run(*arguments) == Exit.USAGE
+    assert rig.prober.did == []
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from emodis.wire.v1.client_pb2 import (
 from emodis.wire.v1.common_pb2 import CODE_SHUTDOWN, CODE_UNKNOWN_ID, END_DONE
 from tests.unit.client.builders import call, ended, packed, ping, result, target
 from tests.unit.client.rig import Rig, ScriptedMaster
+from tests.unit.client.schema import load, problems
 
 AGENTS = [
     AgentEntry(id="b", place="Brussels", asn=65002, as_name="Birch", techniques=["ping"]),
@@ -82,7 +83,7 @@ def test_agents_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rig = Rig(ScriptedMaster([ToClient(agents=AgentList(agents=AGENTS))]))
     assert rig.run("agents", "--format", "json", "--tech", "ping") == Exit.OK
     printed = json.loads(capsys.readouterr().out)
-    assert printed["schema"] == "emodis.agents/1"
+    assert problems(printed, published := load("agents-1.json"), published) == []
     assert printed["agents"][1]["addresses"] == ["10.1.0.9"]
     assert rig.master.asked[0].list_agents.technique == "ping"
 
@@ -107,6 +108,7 @@ def test_status_of_the_master(capsys: pytest.CaptureFixture[str]) -> None:
     rig = Rig(ScriptedMaster([ToClient(status=status)]))
     assert rig.run("status", "m-1", "--format", "json") == Exit.OK
     printed = json.loads(capsys.readouterr().out)
+    assert problems(printed, published := load("status-1.json"), published) == []
     assert printed["measurements"][0]["runs_ended"] == 1
 
 

@@ -94,6 +94,13 @@ def test_a_result_of_a_technique_unknown_here_is_kept_without_its_body() -> None
     assert one["runs"][0]["end"] == "done"
 
 
+def test_a_run_that_failed_keeps_its_observations() -> None:
+    run = failure("a")
+    run.outcome.observations = PathneckObservations(limiting_ttl=3).SerializeToString()
+    (one,) = printed(report("pathneck", run), observations=True)["measurements"]
+    assert one["runs"][0]["observations"]["limiting_ttl"] == 3
+
+
 def test_a_broken_body_is_no_traceback() -> None:
     run = result("a", ping())
     run.outcome.result.body = b"\xff\xff"
