@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from emodis.master.admission import policy_of
 from emodis.master.clocks import Clocks
+from emodis.master.keys import Pair
 from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement, Stage
 from emodis.master.rounds import Rounds
@@ -71,10 +72,10 @@ class Children:
         agents = tuple(AgentId(agent) for agent in child.agents)
         self.rounds.begin(
             measurement,
-            frozenset((agent, i) for agent in agents for i in range(len(measurement.targets))),
+            _pairs(child),
             agents=agents,
             policy=policy_of(child.policy),
-            restricted=False,
+            restricted=child.pairs is not None,
         )
 
     def _take_back(self, measurement: Measurement, parent: Measurement) -> None:
@@ -82,3 +83,13 @@ class Children:
             del self.live[measurement.id]
         else:
             self.rounds.cancel(measurement, parent.verdict or CANCELLED)
+
+
+def _pairs(child: Child) -> frozenset[Pair]:
+    """By the child's own destinations."""
+    return frozenset(
+        (AgentId(agent), index)
+        for agent in child.agents
+        for index, destination in enumerate(child.destinations)
+        if child.pairs is None or (agent, destination) in child.pairs
+    )

@@ -22,12 +22,14 @@ from emodis.master.keys import Pair
 from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement, Stage
 from emodis.master.membership import Membership
+from emodis.master.planning import Planning
 from emodis.master.preparation import Prepared
 from emodis.master.rounds import Rounds
 from emodis.master.selection import Chosen, enough
 from emodis.master.store.errors import StoreError
 from emodis.master.verdicts import Verdict, not_possible, timed_out
 from emodis.master.words import counted
+from emodis.techniques.base import is_plan, result_pairs
 from emodis.wire.v1.client_pb2 import Accepted, Refused, Selected, ToClient
 from emodis.wire.v1.common_pb2 import CODE_FULL
 
@@ -42,6 +44,7 @@ class Conductor:
     limits: Limits
     rounds: Rounds
     children: Children
+    planning: Planning
     endings: Endings
     log: Logger
 
@@ -71,6 +74,9 @@ class Conductor:
         self._note(measurement, chosen, pairs)
         if measurement.request.dry_run:
             self.endings.finish(measurement)
+            return
+        if is_plan(measurement.technique):
+            await self.planning.carry_out(measurement, measurement.technique, chosen)
             return
         self.rounds.begin(
             measurement,
@@ -134,7 +140,7 @@ def _selected(measurement: Measurement, chosen: Chosen, pairs: frozenset[Pair]) 
     return Selected(
         measurement_id=measurement.id,
         agents=chosen.choices(),
-        runs_total=len(pairs),
+        runs_total=len(result_pairs(measurement.technique, frozenset(pairs))),
         estimate_s=spend.duration_s,
         estimate_bytes=spend.sent_bytes,
         uncovered=chosen.uncovered,

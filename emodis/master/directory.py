@@ -16,6 +16,7 @@ from emodis.master.membership import Member, Membership
 from emodis.master.owners import Owners
 from emodis.master.store.records import AgentRecord
 from emodis.scheduling.model import AgentId
+from emodis.techniques.registry import PLANS
 from emodis.wire.v1.client_pb2 import AgentEntry, AgentList, ListAgents, ToClient
 from emodis.wire.v1.common_pb2 import ROLE_MANAGER, Hello, Role
 
@@ -79,9 +80,17 @@ def _entry(hello: Hello, asn: int, as_name: str) -> AgentEntry:
 
 
 def _fits(entry: AgentEntry, wanted: ListAgents) -> bool:
-    return (not wanted.technique or wanted.technique in entry.techniques) and set(
-        wanted.tags
-    ) <= set(entry.tags)
+    return _needed(wanted.technique) <= set(entry.techniques) and set(wanted.tags) <= set(
+        entry.tags
+    )
+
+
+def _needed(technique: str) -> set[str]:
+    """What an agent must have for it: a plan is made of others."""
+    plan = PLANS.get(technique)
+    if plan is not None:
+        return {needed.NAME for needed in plan.NEEDS}
+    return {technique} if technique else set()
 
 
 def _as_seen_by(role: Role.ValueType, entry: AgentEntry) -> AgentEntry:

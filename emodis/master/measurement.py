@@ -139,7 +139,7 @@ class Measurement:
     def progress(
         self, run: RunKey, state: RunState.ValueType, *, done: int = 0, total: int = 0
     ) -> None:
-        """How a run gets on; a child's is shown as its parent's discovery."""
+        """How a run gets on; a child's is shown to its parent's listeners."""
         audience = self.parent if self.parent is not None else self
         message = ToClient(
             progress=Progress(
@@ -147,7 +147,7 @@ class Measurement:
                 state=state,
                 done=done,
                 total=total,
-                discovery=self.parent is not None,
+                discovery=audience.stage is Stage.SELECTING,
             )
         )
         for watcher in audience.watchers:

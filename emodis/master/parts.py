@@ -23,6 +23,7 @@ from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement
 from emodis.master.membership import Membership
 from emodis.master.owners import Owners
+from emodis.master.planning import Planning
 from emodis.master.preparation import Preparer
 from emodis.master.replay import Replay
 from emodis.master.requests import Requests
@@ -102,19 +103,18 @@ def assemble(tools: Tools, settings: Settings, state: State) -> Parts:
         load=driver.load,
         random=tools.random,
     )
+    children = Children(
+        clocks=clocks, ledger=ledger, live=live, rounds=rounds, find=tools.find, new_id=tools.new_id
+    )
     conductor = Conductor(
         clocks=clocks,
         ledger=ledger,
         members=members,
         limits=settings.limits,
         rounds=rounds,
-        children=Children(
-            clocks=clocks,
-            ledger=ledger,
-            live=live,
-            rounds=rounds,
-            find=tools.find,
-            new_id=tools.new_id,
+        children=children,
+        planning=Planning(
+            clocks=clocks, ledger=ledger, owners=owners, children=children, delivery=delivery
         ),
         endings=endings,
         log=log,

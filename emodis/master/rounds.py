@@ -11,6 +11,7 @@ from emodis.master.keys import Pair, lock_key
 from emodis.master.measurement import Measurement, Stage
 from emodis.master.verdicts import Verdict
 from emodis.scheduling.model import AgentId, Policy
+from emodis.techniques.base import is_plan
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -48,7 +49,8 @@ class Rounds:
             return
         measurement.verdict = verdict
         self.log.info("measurement {id}: {text}", id=measurement.id, text=verdict.text)
-        if measurement.stage is Stage.SELECTING:
+        if measurement.stage is Stage.SELECTING or is_plan(measurement.technique):
+            # Its coroutine takes back what it has begun.
             if measurement.task is not None:
                 measurement.task.cancel()
             return

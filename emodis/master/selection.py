@@ -10,7 +10,7 @@ from emodis.master.keys import Pair
 from emodis.master.membership import Member
 from emodis.master.words import counted
 from emodis.scheduling.model import AgentId
-from emodis.techniques.base import Technique
+from emodis.techniques.base import Technique, is_plan
 from emodis.wire.v1.client_pb2 import Choice, Refused
 from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_NO_AGENT
 
@@ -54,7 +54,12 @@ def no_agent(text: str, hint: str = LIST_HINT) -> Refused:
 
 
 def can_do(member: Member, technique: Technique, family: int) -> bool:
-    """Whether this agent has the technique, at our schema, for this family, with what it needs."""
+    """Whether this agent has the technique, at our schema, for this family, with what it needs.
+
+    A plan's agents need the techniques that it is made of.
+    """
+    if is_plan(technique):
+        return all(can_do(member, needed, family) for needed in technique.NEEDS)
     capability = member.capability(technique.NAME, technique.SCHEMA, family)
     return capability is not None and (capability.raw or not technique.NEEDS_RAW)
 

@@ -25,7 +25,7 @@ from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_
 from emodis.prober.privileges import die_with_parent, wake_on_time
 from emodis.prober.protocol import Channel, RunInterrupt
 from emodis.techniques import registry
-from emodis.techniques.base import BadParameters, Context, Measured, Technique
+from emodis.techniques.base import BadParameters, Context, Conversational, Measured, Technique
 from emodis.techniques.registry import UnknownTechnique
 from emodis.wire.framing import FrameTooLarge
 from emodis.wire.v1.common_pb2 import (
@@ -68,7 +68,7 @@ class Worker:
         self,
         channel: Channel,
         transport: Transport,
-        lookup: Callable[[str], Technique],
+        lookup: Callable[[str], Conversational],
         chance: random.Random,
     ) -> None:
         self._channel = channel
@@ -151,7 +151,7 @@ class Worker:
         finally:
             conversation.close()
 
-    def _technique(self, call: Body) -> Technique:
+    def _technique(self, call: Body) -> Conversational:
         try:
             technique = self._lookup(call.technique)
         except UnknownTechnique as error:
@@ -261,7 +261,7 @@ def main() -> int:
     channel = Channel(socket.socket(fileno=arguments.fd))
     gc.freeze()
     try:
-        Worker(channel, transport, registry.get, chance).serve()
+        Worker(channel, transport, registry.conversational, chance).serve()
     except Exception as error:
         complain(_in_one_line(error))
         return os.EX_SOFTWARE

@@ -6,15 +6,15 @@ technique's own protobuf types (`techniques.proto`), carried as opaque bodies by
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 import attrs
 from google.protobuf.message import Message
 
 from emodis.packets.model import Address, Train, TrainOutcome
 from emodis.wire.v1.client_pb2 import Policy
-from emodis.wire.v1.common_pb2 import Body, Ending, Outcome, Quality
+from emodis.wire.v1.common_pb2 import Body, Ending, Outcome, Quality, Target
 
 T = TypeVar("T")
 
@@ -53,22 +53,63 @@ class Measured:
 Conversation = Generator[Train, TrainOutcome, Measured]
 
 
+# An agent's id and the index of a destination.
+Pair = tuple[str, int]
+
+
 @attrs.frozen(kw_only=True)
 class Child:
     """A measurement that a plan asks for: every one of these agents to every one of these targets.
 
-    `destinations` are indexes into the targets that the plan was given.
+    `destinations` are indexes into the targets that the plan was given. Where not every agent
+    shall measure every destination, `pairs` says who measures what.
     """
 
     call: Body
     agents: tuple[str, ...]
     destinations: tuple[int, ...]
     policy: Policy.ValueType
+    pairs: frozenset[Pair] | None = None
 
 
 # The answer to a child maps (agent id, destination index) to its outcome; what is missing never
 # ended. What the plan returns at last is its own affair.
-Plan = Generator[Child, Mapping[tuple[str, int], Outcome], T]
+Plan = Generator[Child, Mapping[Pair, Outcome], T]
+
+
+@attrs.frozen(kw_only=True)
+class Vantage:
+    """An agent as a plan sees it. `asn` 0 = unknown; an empty `id` is this very host."""
+
+    id: str
+    place: str = ""
+    asn: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Stored:
+    """A result that was there before the plan began."""
+
+    body: Body
+    started_unix_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """What a plan may know beside its parameters.
+
+    `pairs` is who shall measure what. `known` holds earlier results by the names of their
+    techniques, of any agent. `owner` is the AS number of an address (0 = unknown); None where
+    there is no map at all.
+    """
+
+    targets: tuple[Target, ...]
+    agents: tuple[Vantage, ...]
+    pairs: frozenset[Pair]
+    policy: Policy.ValueType
+    now_unix_ns: int
+    known: Mapping[str, Mapping[Pair, Stored]] = attrs.field(factory=dict)
+    owner: Callable[[Address], int] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +124,10 @@ class Option:
 
 
 class Technique(Protocol):
-    """One way to measure. Instances are stateless and live in `registry`."""
+    """One way to measure. Instances are stateless and live in `registry`.
+
+    Each is `Conversational` or `Planned`; what both have is here.
+    """
 
     NAME: ClassVar[str]
     SCHEMA: ClassVar[int]
@@ -107,20 +151,19 @@ class Technique(Protocol):
         ...
 
     def expected(self, call: Body) -> Spend:
-        """What a run usually takes; raises BadParameters as `worst_case` does."""
+        """What one agent usually takes for one destination, all children of a plan together.
+
+        Raises BadParameters as `worst_case` does.
+        """
         ...
 
     def worst_case(self, call: Body) -> Spend:
-        """The deadline and the byte budget of a run.
+        """The deadline and the byte budget of a run; of a plan: of the longest run it asks for.
 
         Raises:
             BadParameters: for a body that does not decode, is out of range, or whose worst case
                 exceeds 120 s.
         """
-        ...
-
-    def conversation(self, call: Body, context: Context) -> Conversation:
-        """Say what to send, be told what came back, return what was measured."""
         ...
 
     def estimate(self, call: Body, observations: bytes) -> Measured:
@@ -134,3 +177,51 @@ class Technique(Protocol):
     def addresses(self, body: Body) -> Sequence[Address]:
         """Every address in a result, for looking up owners and names."""
         ...
+
+
+class Conversational(Technique, Protocol):
+    """A technique that one prober does alone."""
+
+    def conversation(self, call: Body, context: Context) -> Conversation:
+        """Say what to send, be told what came back, return what was measured."""
+        ...
+
+
+class Planned(Technique, Protocol):
+    """A technique that is a plan: measurements of other techniques, and an estimator over them.
+
+    The master (for agents) or the client (for its own host) carries it out: each child becomes a
+    measurement of its own with `parent_id`, under the same scheduling, and what `plan` returns is
+    stored and delivered as the results of the parent. Cancelling the parent takes the running
+    child back and closes the generator. No agent runs it, so no volunteer has to enable it; it
+    stands in `registry.PLANS`. `skeleton.PlanSkeleton` has all but the five things below.
+    """
+
+    # What every agent must be able to do.
+    NEEDS: ClassVar[tuple[Technique, ...]]
+    # True: a result for each agent and destination. False: one for each destination, from all
+    # agents together; the agent id of its run is empty.
+    EACH_AGENT: ClassVar[bool]
+
+    def reuses(self, call: Body) -> Mapping[str, float]:
+        """Techniques whose stored results it would use, with the greatest age in s."""
+        ...
+
+    def plan(self, call: Body, scene: Scene) -> Plan[Mapping[Pair, Measured]]:
+        """Ask for measurements, be told what came of them, return what they mean.
+
+        The keys of what it returns are `result_pairs`; one that is missing ends as failed.
+        """
+        ...
+
+
+def is_plan(technique: Technique) -> TypeGuard[Planned]:
+    """Whether it is `Planned`."""
+    return hasattr(technique, "plan")
+
+
+def result_pairs(technique: Technique, pairs: frozenset[Pair]) -> frozenset[Pair]:
+    """The results there will be when these agents measure these destinations."""
+    if is_plan(technique) and not technique.EACH_AGENT:
+        return frozenset(("", destination) for _, destination in pairs)
+    return pairs

@@ -19,7 +19,11 @@ from emodis.techniques.base import (
     Conversation,
     Measured,
     Option,
+    Pair,
+    Plan,
+    Scene,
     Spend,
+    Technique,
 )
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Blame, Body, End, Ending, Quality
@@ -44,8 +48,8 @@ def grade(fair: Sequence[str], poor: Sequence[str]) -> Quality:
     return Quality(word=word, reasons=[*poor, *fair])
 
 
-class Skeleton(ABC, Generic[ChosenT, ObservedT, ResultT]):
-    """A technique with its parameters, observations and result."""
+class Form(ABC, Generic[ChosenT, ObservedT, ResultT]):
+    """A technique's parameters, observations and result, whoever does it."""
 
     NAME: ClassVar[str]
     SCHEMA: ClassVar[int] = 1
@@ -67,10 +71,6 @@ class Skeleton(ABC, Generic[ChosenT, ObservedT, ResultT]):
     @abstractmethod
     def worst(self, chosen: ChosenT) -> Spend:
         """What a run takes at most."""
-
-    @abstractmethod
-    def talk(self, chosen: ChosenT, context: Context) -> Conversation:
-        """The conversation itself."""
 
     @abstractmethod
     def evaluate(self, chosen: ChosenT, observations: ObservedT) -> Measured:
@@ -98,10 +98,6 @@ class Skeleton(ABC, Generic[ChosenT, ObservedT, ResultT]):
     def worst_case(self, call: Body) -> Spend:
         """The deadline and the byte budget of a run."""
         return self._bounded(self._chosen(call))
-
-    def conversation(self, call: Body, context: Context) -> Conversation:
-        """Say what to send, be told what came back, return what was measured."""
-        return self.talk(self._chosen(call), context)
 
     def estimate(self, call: Body, observations: bytes) -> Measured:
         """Run the estimator again on stored observations (ValueError if they do not decode)."""
@@ -148,3 +144,38 @@ class Skeleton(ABC, Generic[ChosenT, ObservedT, ResultT]):
             return kind.FromString(data)
         except DecodeError as error:
             raise ValueError(f"not a {kind.DESCRIPTOR.name} of {self.NAME}") from error
+
+
+class Skeleton(Form[ChosenT, ObservedT, ResultT]):
+    """A technique that one prober does alone."""
+
+    @abstractmethod
+    def talk(self, chosen: ChosenT, context: Context) -> Conversation:
+        """The conversation itself."""
+
+    def conversation(self, call: Body, context: Context) -> Conversation:
+        """Say what to send, be told what came back, return what was measured."""
+        return self.talk(self._chosen(call), context)
+
+
+class PlanSkeleton(Form[ChosenT, ObservedT, ResultT]):
+    """A technique that is a plan. `usual` and `worst` are of its runs: see `base.Technique`."""
+
+    NEEDS: ClassVar[tuple[Technique, ...]]
+    EACH_AGENT: ClassVar[bool]
+
+    @abstractmethod
+    def ages(self, chosen: ChosenT) -> Mapping[str, float]:
+        """Techniques whose stored results it would use, with the greatest age in s."""
+
+    @abstractmethod
+    def steps(self, chosen: ChosenT, scene: Scene) -> Plan[Mapping[Pair, Measured]]:
+        """The plan itself."""
+
+    def reuses(self, call: Body) -> Mapping[str, float]:
+        """Techniques whose stored results it would use, with the greatest age in s."""
+        return self.ages(self._chosen(call))
+
+    def plan(self, call: Body, scene: Scene) -> Plan[Mapping[Pair, Measured]]:
+        """Ask for measurements, be told what came of them, return what they mean."""
+        return self.steps(self._chosen(call), scene)

@@ -26,7 +26,13 @@ from emodis.packets.transport import (
 )
 from emodis.prober.protocol import Channel
 from emodis.prober.worker import LARGEST_OBSERVATIONS_BYTES, Worker
-from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Technique
+from emodis.techniques.base import (
+    BadParameters,
+    Context,
+    Conversation,
+    Conversational,
+    Measured,
+)
 from emodis.techniques.registry import UnknownTechnique
 from emodis.wire.framing import FrameReader, encode_frame
 from emodis.wire.v1.common_pb2 import (
@@ -144,10 +150,10 @@ class Rig:
             **run,
         }
 
-        def lookup(name: str) -> Technique:
+        def lookup(name: str) -> Conversational:
             if name != "fake":
                 raise UnknownTechnique(f"there is no technique {name!r}")
-            return cast("Technique", FakeTechnique(talk))
+            return cast("Conversational", FakeTechnique(talk))
 
         self.tell(ToProber(run=ProberRun(**fields)))
         transport = cast("Transport", self.transport)
