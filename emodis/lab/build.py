@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import socket
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -18,7 +19,8 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_PERMANENT
 
 from emodis.lab import kernel
 from emodis.lab.isolation import Refused, refused
-from emodis.lab.plan import LINK_PREFIX_LENGTH, SINK_PREFIX, Interface, NodePlan, Plan
+from emodis.lab.loss import lose
+from emodis.lab.plan import LINK_PREFIX_LENGTH, SINK_PREFIX, Interface, NodePlan, Plan, wire_ends
 from emodis.lab.topology import ETHERNET_BYTES, MTU_BYTES, IcmpLimits, Kind, Node
 
 LOOPBACK_INDEX = 1
@@ -124,18 +126,24 @@ def _set_sysctls(node: Node) -> None:
 
 
 def _make_links(plan: Plan, networks: dict[str, int]) -> None:
+    """Make all veth pairs; the inner ends of wired links come into the present namespace."""
     with IPRoute() as netlink:
-        for link in plan.topology.links:
+        for number, link in enumerate(plan.topology.links):
             a, b = plan.interface(link.a, link.b), plan.interface(link.b, link.a)
-            peer = {"ifname": b.name, "address": b.mac, "net_ns_fd": networks[link.b]}
-            netlink.link(
-                "add",
-                ifname=a.name,
-                kind="veth",
-                address=a.mac,
-                net_ns_fd=networks[link.a],
-                peer=peer,
-            )
+            ends = [_end(interface, networks) for interface in (a, b)]
+            if not link.wired:
+                netlink.link("add", kind="veth", **ends[0], peer=ends[1])
+                continue
+            for inner, outer in zip(wire_ends(number), ends, strict=True):
+                netlink.link("add", kind="veth", ifname=inner, peer=outer)
+                kernel.offloads_off(inner)
+                netlink.link("set", index=socket.if_nametoindex(inner), state="up", arp=False)
+
+
+def _end(interface: Interface, networks: dict[str, int]) -> dict[str, Any]:
+    """One end of a veth pair, as pyroute2 wants it."""
+    network = networks[interface.node]
+    return {"ifname": interface.name, "address": interface.mac, "net_ns_fd": network}
 
 
 def _configure(node: NodePlan) -> None:
@@ -164,6 +172,11 @@ def _configure_interface(netlink: IPRoute, interface: Interface) -> None:
         state=NUD_PERMANENT,
     )
     _shape(netlink, index, interface.capacity_bps, interface.queue_bytes)
+    if interface.arriving.loss_ratio:
+        try:
+            lose(interface.name, interface.arriving.loss_ratio)
+        except OSError as error:
+            raise refused("an nftables rule, which random loss needs", error) from error
 
 
 def _shape(netlink: IPRoute, index: int, capacity_bps: int, queue_bytes: int) -> None:

@@ -19,6 +19,7 @@ from emodis import __version__
 from emodis.lab import state as states
 from emodis.lab.errors import LabError
 from emodis.lab.generate import random_internet, random_path
+from emodis.lab.impairment import Impairment
 from emodis.lab.isolation import why_not
 from emodis.lab.lab import Lab, read_topology
 from emodis.lab.topofile import render, shipped
@@ -27,6 +28,7 @@ from emodis.lab.truth import DEFAULT_PACKET_BYTES, LinkTruth, Truth
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 MBPS = 1_000_000
+MS = 1_000_000
 GENERATORS: dict[str, Callable[[int], Topology]] = {
     "path": random_path,
     "internet": random_internet,
@@ -175,6 +177,26 @@ def _table(found: Truth) -> Iterator[str]:
     yield _sentence("narrow link (least capacity)", found.narrow, found.narrow.capacity_ip_bps)
     yield _sentence("tight link (least available)", found.tight, found.tight.avail_ip_bps)
     yield _sentence("choke of a fluid train", found.choke, found.choke.train_ip_bps)
+    if found.rtt_ns:
+        yield f"delay: {found.owd_ns / MS:.3f} ms one way, {found.rtt_ns / MS:.3f} ms round trip"
+    if found.round_trip_loss_ratio:
+        both = f"{found.round_trip_loss_ratio:.2%} round trip"
+        yield f"random loss: {found.loss_ratio:.2%} one way, {both}"
+    for link in found.links:
+        if unkind := _unkind(link.impairment):
+            yield f"{link.sender} -> {link.receiver}: {unkind}"
+
+
+def _unkind(impairment: Impairment) -> str:
+    """What a link does to packets, beyond its rate; empty if nothing."""
+    said = [
+        (impairment.delay_s, f"delay {impairment.delay_ns / MS:g} ms"),
+        (impairment.jitter_s, f"jitter up to {impairment.jitter_ns / MS:g} ms"),
+        (impairment.loss_ratio, f"loses {impairment.loss_ratio:.2%}"),
+        (impairment.duplicate_ratio, f"duplicates {impairment.duplicate_ratio:.2%}"),
+        (impairment.reorder_ratio, f"reorders {impairment.reorder_ratio:.2%}"),
+    ]
+    return ", ".join(text for value, text in said if value)
 
 
 def _sentence(what: str, link: LinkTruth, ip_bps: float) -> str:

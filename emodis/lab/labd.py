@@ -2,8 +2,9 @@
 
 The networks are anonymous, kept by this process's descriptors alone; every process in the lab is in
 this pid namespace. So when labd dies, of whatever signal, the kernel kills and frees all of it.
-It ends by SIGTERM, when its owner's pipe is closed (if it has an owner), or when the cross traffic
-dies, because the truth would then be false. Started by `launch`, never by hand.
+It ends by SIGTERM, when its owner's pipe is closed (if it has an owner), or when one of its workers
+(cross traffic, wires) dies, because the truth would then be false. Started by `launch`, never by
+hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import select
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import IO
 
@@ -28,7 +28,7 @@ from emodis.lab.isolation import isolate, refused
 from emodis.lab.launch import AS_MAP_FILE, NO_OWNER, TOPOLOGY_FILE
 from emodis.lab.plan import Plan, make_plan
 from emodis.lab.topofile import load
-from emodis.lab.traffic import generate
+from emodis.lab.workers import start_workers
 
 STDOUT = 1
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -46,7 +46,7 @@ def main(directory: Path, name: str, state_fd: int, owner_fd: int) -> None:
         state_file = os.fdopen(state_fd, "w")
         os.set_inheritable(state_fd, False)
         plan = make_plan(load(directory / TOPOLOGY_FILE))
-        directory, traffic = _raise_lab(plan, directory, name, state_file, answer, user_namespace)
+        directory, workers = _raise_lab(plan, directory, name, state_file, answer, user_namespace)
     except LabError as error:
         os.write(answer, json.dumps({"error": str(error)}).encode() + b"\n")
         return
@@ -56,7 +56,7 @@ def main(directory: Path, name: str, state_fd: int, owner_fd: int) -> None:
     try:
         os.write(answer, b"{}\n")
         os.close(answer)
-        _stay(wake, owner_fd, traffic)
+        _stay(wake, owner_fd, workers)
     except BrokenPipeError:
         pass  # whoever wanted the lab died meanwhile
     finally:
@@ -65,7 +65,7 @@ def main(directory: Path, name: str, state_fd: int, owner_fd: int) -> None:
 
 def _raise_lab(
     plan: Plan, directory: Path, name: str, state_file: IO[str], answer: int, user_namespace: bool
-) -> tuple[Path, int | None]:
+) -> tuple[Path, dict[int, str]]:
     """Everything from an empty pid namespace to a lab that is listed."""
     pid = int(os.readlink("/proc/self"))  # as seen from outside: /proc is still the outer one
     networks = build(plan)
@@ -77,7 +77,7 @@ def _raise_lab(
         raise refused("to show a hosts file inside the lab", error) from error
     with contextlib.suppress(PermissionError):  # in some containers; ps then shows too much
         kernel.mount("proc", "/proc", "proc")
-    traffic = _start_traffic(plan, networks, not_for_it=(state_file.fileno(), answer))
+    workers = start_workers(plan, networks, not_for_them=(state_file.fileno(), answer))
     values = states.LabState(
         name=name,
         pid=pid,
@@ -85,26 +85,7 @@ def _raise_lab(
         fds=networks,
         since_unix_s=time.clock_gettime(time.CLOCK_REALTIME),
     )
-    return states.bear(directory, state_file, values), traffic
-
-
-def _start_traffic(plan: Plan, networks: dict[str, int], not_for_it: tuple[int, ...]) -> int | None:
-    """Fork the one process of all generators; None if there is no cross traffic.
-
-    It must not keep open what others wait to see closed.
-    """
-    if not plan.flows:
-        return None
-    if pid := os.fork():
-        return pid
-    for descriptor in not_for_it:
-        os.close(descriptor)
-    try:
-        generate(plan.flows, networks)
-    except BaseException:
-        traceback.print_exc()  # into the lab's log: this process must not run its parent's exits
-    finally:
-        os._exit(1)
+    return states.bear(directory, state_file, values), workers
 
 
 def _signals_as_bytes() -> int:
@@ -116,7 +97,7 @@ def _signals_as_bytes() -> int:
     return reader
 
 
-def _stay(wake: int, owner_fd: int, traffic: int | None) -> None:
+def _stay(wake: int, owner_fd: int, workers: dict[int, str]) -> None:
     """Reap orphans until it is time to end."""
     poll = select.poll()
     poll.register(wake, select.POLLIN)
@@ -124,15 +105,16 @@ def _stay(wake: int, owner_fd: int, traffic: int | None) -> None:
         fcntl.fcntl(owner_fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         poll.register(owner_fd, select.POLLIN | select.POLLHUP)
     # Reaping comes first: who died before the handlers stood has left no byte.
-    while traffic not in _reap():
+    while not (lost := _reap() & workers.keys()):
         ready = {descriptor for descriptor, _ in poll.poll()}
         if owner_fd in ready or set(os.read(wake, 4096)) - {signal.SIGCHLD}:
             return
-    print("the cross traffic died, so the lab was taken down", file=sys.stderr)  # noqa: T201
+    what = workers[lost.pop()]
+    print(f"the {what} died, so the lab was taken down", file=sys.stderr)  # noqa: T201
 
 
-def _reap() -> set[int | None]:
-    dead: set[int | None] = set()
+def _reap() -> set[int]:
+    dead: set[int] = set()
     with contextlib.suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             dead.add(pid)

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import attrs
 
+from emodis.lab.impairment import Impairment
 from emodis.lab.topology import Kind, Link, Topology, TopologyError, Traffic
 
 LAB_PREFIX = IPv4Network("10.0.0.0/8")
@@ -41,6 +42,7 @@ class Interface:
     peer_mac: str
     capacity_bps: int
     queue_bytes: int
+    arriving: Impairment
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +125,11 @@ def make_plan(topology: Topology) -> Plan:
     return Plan(topology=topology, prefixes=prefixes, nodes=nodes, flows=flows)
 
 
+def wire_ends(number: int) -> tuple[str, str]:
+    """The inner ends of the `number`-th link, where it is wired: at its `a` and at its `b`."""
+    return f"wire{number}-a", f"wire{number}-b"
+
+
 def _prefixes(topology: Topology) -> dict[int, IPv4Network]:
     subnets = LAB_PREFIX.subnets(new_prefix=16)
     next(subnets)  # 10.0.0.0/16 looks like a mistake in outputs
@@ -159,6 +166,7 @@ def _interfaces(
                     peer_mac=macs[1 - side],
                     capacity_bps=link.capacity_bps(name),
                     queue_bytes=link.queue_bytes,
+                    arriving=link.impairment(ends[1 - side]),
                 )
             )
     return {name: tuple(interfaces) for name, interfaces in found.items()}

@@ -38,6 +38,14 @@ class Table:
             raise self.wrong(key, f"must be a whole number from {low} to {high}, not {value!r}")
         return value
 
+    def real(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        value = self._get(key, default, f"a number from {low:g} to {high:g}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.wrong(key, f"must be a number from {low:g} to {high:g}, not {value!r}")
+        if not low <= value <= high:  # refuses nan as well
+            raise self.wrong(key, f"must be a number from {low:g} to {high:g}, not {value!r}")
+        return float(value)
+
     def wholes(self, key: str, low: int, high: int, default: int) -> tuple[int, ...]:
         """One number or a list of them."""
         values = self._get(key, default, "a number or a list of numbers")

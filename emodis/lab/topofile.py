@@ -12,15 +12,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from emodis.lab.linktable import read_link, write_link
 from emodis.lab.tables import Table
 from emodis.lab.topology import (
-    DEFAULT_QUEUE_BYTES,
     MAX_CAPACITY_BPS,
-    MIN_CAPACITY_BPS,
     MTU_BYTES,
     IcmpLimits,
     Kind,
-    Link,
     Model,
     Node,
     System,
@@ -83,7 +81,7 @@ def _topology(top: Table, default_name: str) -> Topology:
     name = top.text("name", default_name)
     systems = [_system(asn, values) for asn, values in top.tables("as").items()]
     nodes = [_node(node, values) for node, values in top.tables("nodes").items()]
-    links = [_link(k, values) for k, values in enumerate(top.list_of_tables("links"), 1)]
+    links = [read_link(k, values) for k, values in enumerate(top.list_of_tables("links"), 1)]
     traffic = [_traffic(k, values) for k, values in enumerate(top.list_of_tables("traffic"), 1)]
     top.finish()
     return Topology(
@@ -118,40 +116,6 @@ def _node(name: str, values: Any) -> Node:
     return node
 
 
-def _link(number: int, values: Any) -> Link:
-    table = Table(f"[[links]] number {number}", values)
-    a, b = table.text("a"), table.text("b")
-    table.place += f" ({a} - {b})"
-    up_bps, down_bps = _capacities(table)
-    link = Link(
-        a=a,
-        b=b,
-        capacity_up_bps=up_bps,
-        capacity_down_bps=down_bps,
-        queue_bytes=table.whole("queue_bytes", 2_000, 1_000_000_000, DEFAULT_QUEUE_BYTES),
-        metric=table.whole("metric", 1, 1_000_000, 1),
-    )
-    table.finish()
-    return link
-
-
-def _capacities(table: Table) -> tuple[int, int]:
-    """Either capacity_bps for both directions or one for each."""
-
-    def capacity(key: str) -> int:
-        return table.whole(key, MIN_CAPACITY_BPS, MAX_CAPACITY_BPS)
-
-    each = [key for key in ("capacity_up_bps", "capacity_down_bps") if key in table]
-    if each and "capacity_bps" in table:
-        raise table.wrong(
-            "capacity_bps", f"and {each[0]} are both given; keep one way of saying it"
-        )
-    if each:
-        return capacity("capacity_up_bps"), capacity("capacity_down_bps")
-    both_bps = capacity("capacity_bps")
-    return both_bps, both_bps
-
-
 def _traffic(number: int, values: Any) -> Traffic:
     table = Table(f"[[traffic]] number {number}", values)
     ends = values.get("link") if "link" in table else None
@@ -180,10 +144,7 @@ def render(topology: Topology) -> str:
         fields = f'kind = "{node.kind.value}", asn = {node.asn}, icmp = "{node.icmp.value}"'
         lines.append(f"{node.name} = {{ {fields} }}")
     for link in topology.links:
-        lines += ["", "[[links]]", f'a = "{link.a}"', f'b = "{link.b}"']
-        lines.append(f"capacity_up_bps = {link.capacity_up_bps}")
-        lines.append(f"capacity_down_bps = {link.capacity_down_bps}")
-        lines += [f"queue_bytes = {link.queue_bytes}", f"metric = {link.metric}"]
+        lines += ["", *write_link(link)]
     for traffic in topology.traffic:
         lines += ["", "[[traffic]]", f'link = ["{traffic.sender}", "{traffic.receiver}"]']
         lines += [f'model = "{traffic.model.value}"', f"rate_bps = {traffic.rate_bps}"]

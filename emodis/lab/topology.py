@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from emodis.lab import impairment
+from emodis.lab.impairment import Impairment
+
 ETHERNET_BYTES = 14
 MTU_BYTES = 1500
 # Names become interface names ("to-" + 12 = 15, the kernel's limit) and host names.
@@ -86,6 +89,8 @@ class Link:
     capacity_down_bps: int
     queue_bytes: int = DEFAULT_QUEUE_BYTES
     metric: int = 1
+    up: Impairment = impairment.NONE
+    down: Impairment = impairment.NONE
 
     def __str__(self) -> str:
         return f"{self.a} - {self.b}"
@@ -97,6 +102,15 @@ class Link:
     def capacity_bps(self, sender: str) -> int:
         """Ethernet bits per second that leave `sender` over this link."""
         return self.capacity_up_bps if sender == self.a else self.capacity_down_bps
+
+    def impairment(self, sender: str) -> Impairment:
+        """What happens to packets that `sender` sends over this link."""
+        return self.up if sender == self.a else self.down
+
+    @property
+    def wired(self) -> bool:
+        """Whether a process must carry its packets: either way delays or copies them."""
+        return self.up.wired or self.down.wired
 
 
 @attrs.frozen(kw_only=True)

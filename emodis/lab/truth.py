@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import Any
 
 import attrs
 
+from emodis.lab.impairment import Impairment
 from emodis.lab.plan import Plan
 from emodis.lab.topology import ETHERNET_BYTES
 
@@ -56,6 +58,7 @@ class LinkTruth:
     train_ethernet_bps: float
     stretched: bool
     packet_bytes: int
+    impairment: Impairment
 
     @property
     def avail_ethernet_bps(self) -> int:
@@ -89,6 +92,11 @@ class LinkTruth:
             "train_ethernet_bps": round(self.train_ethernet_bps),
             "train_ip_bps": round(self.train_ip_bps),
             "train_stretched": self.stretched,
+            "delay_ns": self.impairment.delay_ns,
+            "jitter_ns": self.impairment.jitter_ns,
+            "loss_ratio": self.impairment.loss_ratio,
+            "duplicate_ratio": self.impairment.duplicate_ratio,
+            "reorder_ratio": self.impairment.reorder_ratio,
         }
 
 
@@ -101,6 +109,28 @@ class Truth:
     packet_bytes: int
     hops: tuple[HopTruth, ...]
     links: tuple[LinkTruth, ...]
+    # What happens on the way back, link by link.
+    back: tuple[Impairment, ...]
+
+    @property
+    def owd_ns(self) -> int:
+        """The least one-way delay: what the links are declared to take, and nothing else."""
+        return sum(link.impairment.delay_ns for link in self.links)
+
+    @property
+    def rtt_ns(self) -> int:
+        """The least round-trip time, in the same sense."""
+        return self.owd_ns + sum(impairment.delay_ns for impairment in self.back)
+
+    @property
+    def loss_ratio(self) -> float:
+        """One-way loss: the share of packets that random loss keeps from arriving."""
+        return _lost(link.impairment for link in self.links)
+
+    @property
+    def round_trip_loss_ratio(self) -> float:
+        """The share of packets whose answer does not come back."""
+        return _lost([*(link.impairment for link in self.links), *self.back])
 
     @property
     def narrow(self) -> LinkTruth:
@@ -129,6 +159,10 @@ class Truth:
             "capacity_ip_bps": round(self.narrow.capacity_ip_bps),
             "avail_ethernet_bps": self.tight.avail_ethernet_bps,
             "avail_ip_bps": round(self.tight.avail_ip_bps),
+            "owd_ns": self.owd_ns,
+            "rtt_ns": self.rtt_ns,
+            "loss_ratio": self.loss_ratio,
+            "round_trip_loss_ratio": self.round_trip_loss_ratio,
             "narrow_link": self.narrow.as_json(),
             "tight_link": self.tight.as_json(),
             "choke_link": self.choke.as_json(),
@@ -159,7 +193,7 @@ def path_truth(
     """
     if source == destination:
         raise ValueError(f"{source} and {destination} are the same node; a path joins two")
-    path = plan.path(source, destination)
+    path, back = plan.path(source, destination), plan.path(destination, source)
     hops, links, train_bps = [], [], math.inf
     before = plan.nodes[source].address
     for ttl, (sender, receiver) in enumerate(itertools.pairwise(path), 1):
@@ -179,6 +213,7 @@ def path_truth(
                 train_ethernet_bps=left_bps,
                 stretched=left_bps < STRETCH_RATIO * train_bps,
                 packet_bytes=packet_bytes,
+                impairment=_impairment(plan, sender, receiver),
             )
         )
         hops.append(hop)
@@ -189,7 +224,16 @@ def path_truth(
         packet_bytes=packet_bytes,
         hops=tuple(hops),
         links=tuple(links),
+        back=tuple(_impairment(plan, *ends) for ends in itertools.pairwise(back)),
     )
+
+
+def _impairment(plan: Plan, sender: str, receiver: str) -> Impairment:
+    return plan.interface(receiver, sender).arriving
+
+
+def _lost(impairments: Iterable[Impairment]) -> float:
+    return 1 - math.prod(1 - impairment.loss_ratio for impairment in impairments)
 
 
 def _hop(plan: Plan, ttl: int, sender: str, receiver: str, *, last: bool) -> HopTruth:

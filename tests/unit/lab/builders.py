@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from emodis.lab.impairment import Impairment
 from emodis.lab.topofile import parse
 from emodis.lab.topology import IcmpLimits, Kind, Link, Model, Node, System, Topology, Traffic
 
@@ -79,6 +80,21 @@ def _link(draw: st.DrawFn, a: str, b: str) -> Link:
         capacity_up_bps=draw(rate),
         capacity_down_bps=draw(rate),
         metric=draw(st.integers(1, 3)),
+        up=draw(impairments()),
+        down=draw(impairments()),
+    )
+
+
+def impairments() -> st.SearchStrategy[Impairment]:
+    ratios, times = st.sampled_from([0.0, 1e-05, 0.1, 1.0]), st.sampled_from([0.0, 0.00025, 0.1])
+    return st.builds(
+        Impairment,
+        delay_s=times,
+        jitter_s=times,
+        loss_ratio=ratios,
+        duplicate_ratio=ratios,
+        reorder_ratio=ratios,
+        reorder_by_s=times,
     )
 
 

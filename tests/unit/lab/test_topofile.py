@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from emodis.lab.impairment import Impairment
 from emodis.lab.topofile import find, load, parse, render, shipped
 from emodis.lab.topology import IcmpLimits, Model, Topology, TopologyError
 from tests.unit.lab.builders import SMALL, small, topologies
@@ -56,6 +57,18 @@ def test_a_file_becomes_what_it_says() -> None:
         ("capacity_bps = 50_000_000", "capcity_bps = 5", "capacity_bps is missing"),
         ("capacity_up_bps = 4_000_000", "capacity_bps = 1_000_000", "both given"),
         ("capacity_up_bps = 4_000_000", "", "capacity_up_bps is missing"),
+        ("capacity_bps = 50_000_000", "capacity_bps = 50_000_000\nloss_ratio = 2", "from 0 to 1"),
+        ("capacity_bps = 50_000_000", "capacity_bps = 50_000_000\nloss_ratio = nan", "from 0 to 1"),
+        (
+            "capacity_bps = 50_000_000",
+            "capacity_bps = 50_000_000\ndelay_s = 'x'",
+            "delay_s must be a number from 0 to 10, not 'x'",
+        ),
+        (
+            "capacity_bps = 50_000_000",
+            "capacity_bps = 50_000_000\ndelay_s = 1\ndelay_down_s = 2",
+            "delay_s and delay_down_s are both given",
+        ),
         ('b = "r2"\ncapacity_bps = 100', 'b = "r3"\ncapacity_bps = 100', "there is no node 'r3'"),
         ('a = "h2"\nb = "r2"', 'a = "r2"\nb = "r2"', "a link joins two different nodes"),
         ('a = "h2"\nb = "r2"', 'a = "r2"\nb = "r1"', "r2 - r1: declared twice"),
@@ -77,6 +90,17 @@ def test_what_is_wrong_is_said_in_one_line_with_file_and_place(
     assert text.startswith("small.toml: ")
     assert complaint in text
     assert "\n" not in text
+
+
+def test_impairments_are_of_one_direction_or_both() -> None:
+    text = "capacity_bps = 50_000_000\ndelay_s = 0.01\nloss_up_ratio = 0.1\njitter_down_s = 1"
+    link = small(SMALL.replace("capacity_bps = 50_000_000", text)).links[1]
+    assert link.impairment("r1") == link.up == Impairment(delay_s=0.01, loss_ratio=0.1)
+    assert link.impairment("r2") == link.down == Impairment(delay_s=0.01, jitter_s=1.0)
+    assert link.wired
+    # The kernel loses packets by itself.
+    text = "capacity_bps = 50_000_000\nloss_ratio = 0.1"
+    assert not small(SMALL.replace("capacity_bps = 50_000_000", text)).links[1].wired
 
 
 def test_two_parts_that_nothing_joins_are_refused() -> None:

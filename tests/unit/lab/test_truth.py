@@ -75,6 +75,22 @@ def test_json_has_units_in_its_names_and_nothing_unprintable() -> None:
     assert found["avail_ip_bps"] == round(10_000_000 * 500 / 514)
 
 
+def test_delay_and_loss_add_up_along_the_way_and_back() -> None:
+    text = SMALL.replace(
+        "capacity_bps = 50_000_000",
+        "capacity_bps = 50_000_000\ndelay_up_s = 0.01\ndelay_down_s = 0.002\nloss_ratio = 0.1",
+    ).replace("capacity_bps = 100_000_000", "capacity_bps = 100_000_000\nloss_up_ratio = 0.5")
+    there, back = truth("h1", "h2", text), truth("h2", "h1", text)
+    assert (there.owd_ns, back.owd_ns) == (10_000_000, 2_000_000)
+    assert there.rtt_ns == back.rtt_ns == 12_000_000
+    assert there.loss_ratio == pytest.approx(0.1)
+    assert back.loss_ratio == pytest.approx(1 - 0.9 * 0.5)
+    assert there.round_trip_loss_ratio == pytest.approx(1 - 0.9 * 0.9 * 0.5)
+    found = there.as_json()
+    assert (found["owd_ns"], found["rtt_ns"]) == (10_000_000, 12_000_000)
+    assert [link["delay_ns"] for link in found["links"]] == [0, 10_000_000, 0]
+
+
 RATES = st.floats(min_value=1e5, max_value=1e10)
 
 
