@@ -1,0 +1,88 @@
+"""IGI/PTR: the bandwidth that is left over on a path, measured from both of its ends.
+
+Hu and Steenkiste, IEEE JSAC 21(6), 2003; what differs from the authors' tool and why is in
+TECHNIQUES.md 4. Two-ended: one side sends trains, the other reports when they arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import ClassVar
+
+from emodis.packets.model import Address
+from emodis.packets.paced import PacedOutcome, PacedTrain
+from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
+from emodis.techniques.igi_result import measured
+from emodis.techniques.igi_search import (
+    IP_UDP_HEADER_BYTES,
+    USUAL_PHASES,
+    WORDS_NS,
+    Parameters,
+    Search,
+)
+from emodis.techniques.skeleton import Skeleton
+from emodis.techniques.stats import NS_PER_S
+from emodis.wire.v1.client_pb2 import Policy
+from emodis.wire.v1.common_pb2 import Body
+from emodis.wire.v1.igi_pb2 import IgiObservations, IgiParameters, IgiResult
+
+CONNECT_S = 5.0
+CLOSING_S = 2.0
+# Told before anything is known: a path of about 10 Mbit/s.
+USUAL_TRAIN_S = 0.1
+
+
+class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
+    """Phases of paced trains from the agent to the client."""
+
+    NAME: ClassVar[str] = "igi"
+    SUMMARY: ClassVar[str] = "available bandwidth between an agent and this host (IGI/PTR)"
+    EXCLUSIVE: ClassVar[bool] = True
+    POLICY: ClassVar[Policy.ValueType] = Policy.POLICY_RING
+    NEEDS_RAW: ClassVar[bool] = False
+    PARAMETERS = Parameters
+    CALL = IgiParameters
+    OBSERVATIONS = IgiObservations
+    RESULT = IgiResult
+
+    def usual(self, chosen: Parameters) -> Spend:
+        """A search of the usual length, none repeated."""
+        trains = chosen.repeats * USUAL_PHASES
+        train_bytes = chosen.packets * (chosen.payload_bytes + IP_UDP_HEADER_BYTES)
+        train_s = USUAL_TRAIN_S + WORDS_NS / NS_PER_S
+        return Spend(
+            duration_s=min(trains * train_s, chosen.max_time_s),
+            sent_bytes=min(trains * train_bytes, chosen.max_bytes),
+        )
+
+    def worst(self, chosen: Parameters) -> Spend:
+        """The deadline of TECHNIQUES.md section 4; the byte cap is a parameter."""
+        return Spend(
+            duration_s=CONNECT_S + chosen.max_time_s + CLOSING_S, sent_bytes=chosen.max_bytes
+        )
+
+    def talk(self, chosen: Parameters, context: Context) -> Conversation:
+        """It cannot be done alone."""
+        raise BadParameters("igi needs a partner at the other end")
+
+    def talk_to_peer(
+        self, call: Body, context: Context
+    ) -> Generator[PacedTrain, PacedOutcome, Measured]:
+        """Search with a partner who reports what arrives."""
+        chosen = self._chosen(call)
+        observations = yield from Search(chosen).trains()
+        return self.evaluate(chosen, observations)
+
+    def evaluate(self, chosen: Parameters, observations: IgiObservations) -> Measured:
+        """Estimate from stored trains."""
+        return measured(
+            observations,
+            epsilon_ratio=chosen.epsilon_ratio,
+            confirm=chosen.confirm,
+            direction="downstream",
+        )
+
+    def addresses(self, body: Body) -> Sequence[Address]:
+        """None: the only one in it would be the destination's own."""
+        self.result(body)
+        return ()

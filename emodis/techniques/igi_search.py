@@ -1,0 +1,208 @@
+"""Which train to send next: the search for the turning point (TECHNIQUES.md 4.3).
+
+Trains go out in phases of equal gaps, from faster than the path to as slow as it needs. What came
+of a phase is asked of the same functions that estimate the result afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import attrs
+
+from emodis.packets.paced import PacedOutcome, PacedTrain
+from emodis.techniques.igi_estimator import Phase, phases_of
+from emodis.techniques.igi_gaps import record, spoiled
+from emodis.techniques.parameters import flag, real, whole
+from emodis.techniques.stats import NS_PER_S
+from emodis.wire.v1.igi_pb2 import IgiObservations, IgiTrain
+
+IP_UDP_HEADER_BYTES = 28
+# Times the gap of a burst as it arrives: where the search starts, how it goes on.
+START = 0.75
+STEP = 0.25
+# This host's pace has an end, too: no faster than this, nor than half as fast as its bursts leave.
+SMALLEST_GAP_NS = 10_000
+SLOWER_THAN_BURST = 2
+# A train stretched so much is far from the turning point: go half of the way at once.
+JUMP = 1.5
+# Spoiled by this host so often in a row: it is too busy to measure.
+MOST_SPOILED = 6
+MOST_LOST = 3
+# A train that loses more is taken for a sign of overload, unless a slower one loses as much.
+MOST_LOSS_RATIO = 0.1
+# Larger and longer trains for fast paths.
+SHORT_GAP_NS = 100_000
+MORE_PACKETS = 120
+FAST_BPS = 50_000_000
+LARGER_PAYLOAD_BYTES = 1400
+# Where the receiver shows probes in groups, a train has to last many of them.
+QUANTA = 20
+MOST_PACKETS = 512
+# What a train takes beside its probes: the words of both ends about it.
+WORDS_NS = 100_000_000
+USUAL_PHASES = 8
+
+
+@attrs.frozen(kw_only=True)
+class Parameters:
+    """Everything that a requester may choose."""
+
+    packets: int = whole(60, 20, MOST_PACKETS, unit="packets", text="probes in a train")
+    payload_bytes: int = whole(500, 64, 1472, unit="bytes", text="UDP payload of a probe")
+    adaptive: bool = flag(True, text="more and larger probes where the path is fast")
+    repeats: int = whole(3, 1, 10, unit="trains", text="trains with the same gap")
+    epsilon_ratio: float = real(
+        0.05, 0.01, 0.2, unit="", text="a train that grows by less arrived as it was sent"
+    )
+    confirm: int = whole(2, 1, 3, unit="phases", text="phases in a row that have to do so")
+    max_phases: int = whole(40, 5, 100, unit="phases", text="gaps to try at most")
+    max_time_s: float = real(30.0, 5.0, 110.0, unit="s", text="time to search at most")
+    max_bytes: int = whole(
+        8_000_000, 1_000_000, 100_000_000, unit="bytes", text="bytes to send at most"
+    )
+    min_rate_bps: int = whole(
+        100_000, 10_000, 10_000_000, unit="bit/s", text="slower is not searched"
+    )
+
+
+Trains = Generator[PacedTrain, PacedOutcome, IgiObservations]
+
+
+@attrs.define
+class Search:
+    """One run. `observations` grow with every train; `stopped` in them says why it ended."""
+
+    chosen: Parameters
+    observations: IgiObservations = attrs.field(factory=IgiObservations, init=False)
+    _packets: int = attrs.field(init=False)
+    _size_bytes: int = attrs.field(init=False)
+    _elapsed_ns: int = attrs.field(default=0, init=False)
+    _sent_bytes: int = attrs.field(default=0, init=False)
+    # The path loses probes at any rate, so loss is no sign of overload.
+    _lossy: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._packets = self.chosen.packets
+        self._size_bytes = self.chosen.payload_bytes + IP_UDP_HEADER_BYTES
+
+    def trains(self) -> Trains:
+        """Say what to send, be told what became of it."""
+        burst = yield from self._burst()
+        if burst is not None:
+            yield from self._slow_down(burst)
+        return self.observations
+
+    def _burst(self) -> Generator[PacedTrain, PacedOutcome, Phase | None]:
+        """How fast it can be at most; again with other probes where these are too small."""
+        burst = yield from self._phase(0, 0)
+        if burst is None or not self.chosen.adaptive:
+            return burst
+        before = self._packets, self._size_bytes
+        if burst.gap_out_ns < SHORT_GAP_NS:
+            self._packets = max(self._packets, MORE_PACKETS)
+        if burst.rate_bps(burst.gap_out_ns) > FAST_BPS:
+            larger_bytes = LARGER_PAYLOAD_BYTES + IP_UDP_HEADER_BYTES
+            self._size_bytes = max(self._size_bytes, larger_bytes)
+        if self._size_bytes == before[1]:
+            return burst
+        return (yield from self._phase(0, 0))
+
+    def _slow_down(self, burst: Phase) -> Generator[PacedTrain, PacedOutcome, None]:
+        own_pace_ns = max(SMALLEST_GAP_NS, SLOWER_THAN_BURST * burst.gap_in_ns)
+        gap_ns, row = max(START * burst.gap_out_ns, own_pace_ns), 0
+        for number in range(1, self.chosen.max_phases + 1):
+            if self._size_bytes * 8 * NS_PER_S / gap_ns < self.chosen.min_rate_bps:
+                self.observations.stopped = "min_rate"
+                return
+            phase = yield from self._phase(number, round(gap_ns))
+            if self.observations.stopped:
+                return
+            if phase is not None and phase.arrived_as_sent(self.chosen.epsilon_ratio):
+                row += 1
+                if row == self.chosen.confirm:
+                    return
+            else:
+                row = 0
+            gap_ns = _next_gap_ns(gap_ns, phase, STEP * max(burst.gap_out_ns, own_pace_ns))
+            self._lengthen(phase, gap_ns)
+        self.observations.stopped = "max_phases"
+
+    def _phase(self, number: int, gap_ns: int) -> Generator[PacedTrain, PacedOutcome, Phase | None]:
+        """Good trains with one gap; None where it lost too much, or the search is over."""
+        good = spoilt = lost = 0
+        while good < self.chosen.repeats:
+            train = yield from self._train(number, gap_ns)
+            if train is None:
+                return None
+            loss_ratio = 1 - len(train.received) / train.packets
+            if not train.received:
+                train.discarded, lost = "lost", lost + 1
+                if lost == MOST_LOST:
+                    self.observations.stopped = self._silence()
+                    return None
+            elif spoiled(train):
+                train.discarded, spoilt = "sender", spoilt + 1
+                if spoilt == MOST_SPOILED:
+                    self.observations.stopped = "self_congested"
+                    return None
+            elif gap_ns and loss_ratio > MOST_LOSS_RATIO and not self._lossy:
+                train.discarded = "loss"
+                if not (yield from self._loses_anyway(number, gap_ns)):
+                    return None
+            else:
+                good, spoilt, lost = good + 1, 0, 0
+        size_bytes = self._size_bytes
+        phases = phases_of([t for t in self.observations.trains if t.size_bytes == size_bytes])
+        return next((phase for phase in phases if phase.number == number), None)
+
+    def _loses_anyway(self, number: int, gap_ns: int) -> Generator[PacedTrain, PacedOutcome, bool]:
+        """Whether a train at half the rate loses as much: then the path is lossy, not full."""
+        train = yield from self._train(number, 2 * gap_ns)
+        if train is None:
+            return False
+        train.discarded = "loss"
+        self._lossy = len(train.received) < (1 - MOST_LOSS_RATIO) * train.packets
+        return self._lossy
+
+    def _train(
+        self, number: int, gap_ns: int
+    ) -> Generator[PacedTrain, PacedOutcome, IgiTrain | None]:
+        """Send one if time and bytes allow it."""
+        train = PacedTrain(
+            packets=self._packets,
+            size_bytes=self._size_bytes,
+            gap_ns=gap_ns,
+            progress=(min(number, USUAL_PHASES - 1), USUAL_PHASES),
+        )
+        size_bytes = train.packets * train.size_bytes
+        if self._sent_bytes + size_bytes > self.chosen.max_bytes:
+            self.observations.stopped = "max_bytes"
+            return None
+        if self._elapsed_ns + train.duration_ns + WORDS_NS > self.chosen.max_time_s * NS_PER_S:
+            self.observations.stopped = "max_time"
+            return None
+        outcome = yield train
+        self._sent_bytes += size_bytes
+        self._elapsed_ns = outcome.elapsed_ns
+        self.observations.trains.append(record(number, train, outcome))
+        return self.observations.trains[-1]
+
+    def _silence(self) -> str:
+        """Nothing arrived, train after train."""
+        heard = any(train.received for train in self.observations.trains)
+        return "all_lost" if heard else "udp_blocked"
+
+    def _lengthen(self, phase: Phase | None, gap_ns: float) -> None:
+        """More probes, where the receiver shows them in groups."""
+        quanta = [] if phase is None else [g.quantum_ns for g in phase.gaps if g.quantum_ns]
+        if quanta:
+            needed = math.ceil(QUANTA * max(quanta) / gap_ns) + 1
+            self._packets = min(MOST_PACKETS, max(self._packets, needed))
+
+
+def _next_gap_ns(gap_ns: float, phase: Phase | None, step_ns: float) -> float:
+    if phase is not None and phase.gap_out_ns >= JUMP * gap_ns:
+        return (gap_ns + phase.gap_out_ns) / 2
+    return gap_ns + step_ns
