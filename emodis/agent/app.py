@@ -24,7 +24,7 @@ from emodis.agent.limits import Allowance, Limits
 from emodis.agent.spool import Spool
 from emodis.prober.driver import Prober, ProberUnavailable
 from emodis.prober.privileges import drop_net_raw
-from emodis.techniques.registry import TECHNIQUES
+from emodis.techniques import registry
 from emodis.topology.special import refusal
 from emodis.wire.endpoints import dialling_endpoint
 from emodis.wire.logs import begin_logging
@@ -78,11 +78,14 @@ class Process:
 
     def _build(self, ready: ProberReady) -> Daemon:
         settings = self.settings
+        techniques, complaints = registry.usable(sorted(settings.allow))
+        for complaint in complaints:
+            self.log.warn("{complaint}", complaint=complaint)
         myself = Self(
             agent_id=self.agent_id,
             boot_id=os.urandom(16),
             settings=settings,
-            capabilities=capabilities(ready, settings.allow, TECHNIQUES),
+            capabilities=capabilities(ready, techniques, techniques),
         )
         world = World(
             clock=self.reactor,
@@ -95,12 +98,12 @@ class Process:
             log=self.log,
         )
         allowance = Allowance(
-            techniques=settings.allow,
+            techniques=frozenset(techniques),
             bytes_per_day=settings.bytes_per_day,
             bytes_per_run=settings.bytes_per_run,
             runs_per_hour=settings.runs_per_hour,
         )
-        return Daemon(myself, world, Limits(allowance, TECHNIQUES, refusal), Spool())
+        return Daemon(myself, world, Limits(allowance, techniques, refusal), Spool())
 
     # -- signals ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import click
 from emodis import __version__
 from emodis.agent.config import BadConfig, Settings, load_settings
 from emodis.agent.greeting import forbidden_master
-from emodis.techniques.registry import TECHNIQUES
+from emodis.techniques import registry
 
 EXIT_USAGE = 2
 
@@ -29,7 +29,10 @@ def main() -> None:
 @click.option("--place", metavar="TEXT", help="Where this agent stands, for people.")
 @click.option("--tag", "tags", metavar="T", multiple=True, help="A label to select by; repeatable.")
 @click.option(
-    "--allow", metavar="TECHNIQUE", multiple=True, help="Run only this one; repeatable. [all]"
+    "--allow",
+    metavar="TECHNIQUE",
+    multiple=True,
+    help="Run only this one; repeatable. Plug-ins run only if named. [all built-in ones]",
 )
 @click.option(
     "--bytes-per-day", metavar="N", type=click.IntRange(min=0), help="Send no more; 0 = no limit."
@@ -69,7 +72,8 @@ def _settings(flags: Mapping[str, object]) -> Settings:
         flags=flags,
         environment=os.environ,
         is_root=os.geteuid() == 0,
-        known_techniques=TECHNIQUES,
+        known_techniques=registry.TECHNIQUES,
+        plugins=registry.PLUGINS.installed,
     )
     forbidden = forbidden_master(settings.master.host, insecure=settings.insecure)
     if forbidden is not None:

@@ -64,12 +64,14 @@ def load_settings(
     environment: Mapping[str, str],
     is_root: bool,
     known_techniques: Collection[str],
+    plugins: Collection[str] = (),
 ) -> Settings:
     """Put the sources together.
 
     Args:
         flags: by key as in `KEYS` plus `config`; None or an empty tuple is "not given".
         known_techniques: what `allow` may name; all of them where it is not given.
+        plugins: what it may name, too, and what is never allowed without.
 
     Raises:
         BadConfig: with the first thing that is wrong.
@@ -82,7 +84,7 @@ def load_settings(
         state_dir=_state_dir(found.get("state_dir"), environment, is_root=is_root),
         place=_place(found.get("place")),
         tags=_tags(found.get("tags")),
-        allow=_allow(found.get("allow"), known_techniques),
+        allow=_allow(found.get("allow"), known_techniques, plugins),
         bytes_per_day=_count(found.get("bytes_per_day"), BYTES_PER_DAY),
         bytes_per_run=_count(found.get("bytes_per_run"), BYTES_PER_RUN),
         runs_per_hour=_count(found.get("runs_per_hour"), RUNS_PER_HOUR),
@@ -229,10 +231,13 @@ def _label(text: str, longest: int, where: str) -> str:
     return text.strip()
 
 
-def _allow(found: _Found | None, known: Collection[str]) -> frozenset[str]:
+def _allow(
+    found: _Found | None, built_in: Collection[str], plugins: Collection[str]
+) -> frozenset[str]:
     if found is None:
-        return frozenset(known)
+        return frozenset(built_in)
     assert isinstance(found.value, tuple)
+    known = (*built_in, *plugins)
     for name in found.value:
         if name not in known:
             raise BadConfig(f"{found.where}: no technique {name!r}; there are {_listed(known)}")

@@ -79,6 +79,8 @@ class Measuring:
 def carry_out(shell: Shell, order: Order) -> int:
     """Do what `request` or `measure` was asked to."""
     wishes = order.wishes
+    if wishes.technique == "help":
+        return _describe_techniques(shell)
     technique = request.technique_named(wishes.technique)
     if order.listing:
         for line in request.option_lines(technique.options()):
@@ -143,6 +145,15 @@ def complain(shell: Shell, finish: Finish) -> None:
 def _check_observations(settings: Settings, wanted: bool) -> None:
     if wanted and settings.format != "json":
         raise Trouble("--observations are for --format json only", Exit.USAGE)
+
+
+def _describe_techniques(shell: Shell) -> int:
+    lines, complaints = request.technique_lines()
+    for line in lines:
+        click.echo(line)
+    for line in complaints:
+        shell.say(f"emodis-client: {line}")
+    return Exit.OK
 
 
 def _check(order: Order) -> None:

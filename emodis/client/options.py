@@ -10,6 +10,7 @@ import click
 from emodis.client.config import FORMATS
 from emodis.client.exits import Exit, Trouble
 from emodis.client.shell import Shell
+from emodis.techniques import installed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,14 +75,18 @@ def format_option(command: F) -> F:
     )(command)
 
 
+class _TechniqueOption(click.Option):
+    """Its help also names what other packages bring, looked up when help is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        plugins, _ = installed.found(TECHNIQUES)
+        self.help = f"The technique: {', '.join((*TECHNIQUES, *plugins))}; help describes them."
+        return super().get_help_record(ctx)
+
+
 def technique_option(command: F) -> F:
     """What to measure."""
-    return click.option(
-        "--tech",
-        metavar="T",
-        required=True,
-        help=f"The technique: {', '.join(TECHNIQUES)}.",
-    )(command)
+    return click.option("--tech", metavar="T", required=True, cls=_TechniqueOption)(command)
 
 
 def parameter_option(command: F) -> F:

@@ -92,6 +92,17 @@ def option_lines(options: Sequence[Option]) -> list[str]:
     ]
 
 
+def technique_lines() -> tuple[list[str], tuple[str, ...]]:
+    """One line a technique, and one for each plug-in that cannot be used."""
+    working, complaints = registry.usable(registry.names())
+    width = max(len(name) for name in working)
+    lines = [
+        f"{name:<{width}}  {technique.SUMMARY}{_origin(name)}"
+        for name, technique in working.items()
+    ]
+    return lines, complaints
+
+
 def build(wishes: Wishes, call: Body, idempotency: bytes) -> Request:
     """The message to the master.
 
@@ -145,6 +156,13 @@ def check_name(name: str) -> None:
     """Refuse what is neither a host name nor an address, before anybody resolves it."""
     if not _NAME.fullmatch(name):
         raise Trouble(f"{name!r} is neither a host name nor an address", Exit.USAGE)
+
+
+def _origin(name: str) -> str:
+    point = registry.PLUGINS.installed.get(name)
+    if point is None:
+        return ""
+    return f" [{point.dist.name} {point.dist.version}]" if point.dist else f" [{point.module}]"
 
 
 def _range(option: Option) -> str:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from emodis.client.exits import Exit, Trouble
 from emodis.client.render.decoded import decoded
 from emodis.client.report import Report
+from emodis.techniques import registry
 
 _SHAPE = re.compile(r"\s*([a-z0-9_]+)\s*(<=|>=|==|!=|<|>)\s*([-+0-9.eE]+)\s*(\S*)\s*")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -93,6 +95,22 @@ METRICS: Mapping[str, Mapping[str, Number]] = {
 }
 
 
+def metrics_of(technique: str) -> Mapping[str, Number]:
+    """What there is to compare; of a technique not listed here, every number of its result."""
+    if technique in METRICS:
+        return METRICS[technique]
+    try:
+        result = getattr(registry.get(technique), "RESULT", None)
+    except registry.UnknownTechnique:
+        return {}
+    return {} if result is None else _fields(*_numbers(result.DESCRIPTOR))
+
+
+def _numbers(message: Descriptor) -> list[str]:
+    others = (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE)
+    return [f.name for f in message.fields if not f.is_repeated and f.cpp_type not in others]
+
+
 @attrs.frozen(kw_only=True)
 class Threshold:
     """One expression, understood; `limit` is in the metric's own unit."""
@@ -104,7 +122,7 @@ class Threshold:
 
     def holds(self, technique: str, result: Any) -> bool:
         """Whether this result has the number, and it compares so."""
-        value = METRICS[technique][self.metric](result)
+        value = metrics_of(technique)[self.metric](result)
         return value is not None and _COMPARE[self.compare](value, self.limit)
 
 
@@ -138,7 +156,7 @@ def held(thresholds: Sequence[Threshold], reports: Sequence[Report]) -> list[str
             report.agent_name(run.run.run.agent_id)
             for report in reports
             for run in decoded(report, failed_too=True)
-            if threshold.metric in METRICS.get(report.call.technique, {})
+            if threshold.metric in metrics_of(report.call.technique)
             and threshold.holds(report.call.technique, run.value)
         ]
         if agents:
@@ -148,7 +166,7 @@ def held(thresholds: Sequence[Threshold], reports: Sequence[Report]) -> list[str
 
 
 def _metric(name: str, technique: str) -> tuple[str, str]:
-    metrics = METRICS.get(technique, {})
+    metrics = metrics_of(technique)
     for suffix in ("", *_UNITS):
         if name + suffix in metrics:
             full = name + suffix

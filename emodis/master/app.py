@@ -174,6 +174,9 @@ def run(settings: Settings, *, verbose: bool) -> int:
     """Run until SIGTERM or ^C; the exit code."""
     begin_logging(sys.stderr, verbose=verbose)
     log = Logger("emodis.master")
+    # Installed here means offered here; imported now, no request has to wait for it.
+    for complaint in registry.usable(registry.names())[1]:
+        log.warn("{complaint}", complaint=complaint)
     assert isinstance(the_reactor, ReactorBase)
     reactor = the_reactor
     keep_steady_time(reactor)

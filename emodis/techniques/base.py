@@ -7,7 +7,7 @@ technique's own protobuf types (`techniques.proto`), carried as opaque bodies by
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import attrs
 from google.protobuf.message import Message
@@ -225,3 +225,12 @@ def result_pairs(technique: Technique, pairs: frozenset[Pair]) -> frozenset[Pair
     if is_plan(technique) and not technique.EACH_AGENT:
         return frozenset(("", destination) for _, destination in pairs)
     return pairs
+
+
+@runtime_checkable
+class Speaking(Protocol):
+    """A technique that puts its own results into words, for faces that know nothing of it."""
+
+    def sentence(self, result: Any) -> str:
+        """What one run found, in a sentence without its full stop; "" leaves it to the table."""
+        ...

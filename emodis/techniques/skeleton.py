@@ -1,4 +1,4 @@
-"""What every built-in technique does the same way: calls in, parameters out, costs checked.
+"""What every technique of ours does the same way: calls in, parameters out, costs checked.
 
 A technique fills in its classes and four methods; `base.Technique` is what the rest sees.
 """

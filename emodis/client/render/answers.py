@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
+from emodis.client.render import generic
 from emodis.client.render.bottleneck import Camp, Opinion, Sighting, opinion
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.words import address, count, listed, percent, rate, time
@@ -72,7 +73,7 @@ def _sentence(report: Report, index: int, runs: list[Decoded]) -> str:
         case "ping":
             return _round_trip(report, index, runs)
         case _:
-            return f"{count(len(runs), 'run')} {whither(report, index)} gave a result"
+            return generic.sentence(report, whither(report, index), runs)
 
 
 def _bottleneck(report: Report, index: int, said: Opinion) -> str:

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from emodis.client.finish import Way
 from emodis.client.render.answers import answers
@@ -129,7 +129,7 @@ def _run(result: Result, technique: str, observations: bool) -> dict[str, Any]:
         "transport": word(Transport.DESCRIPTOR, outcome.transport),
         "late": result.late,
         "overlapped": [plain(run) for run in result.overlapped],
-        "result": None if value is None else plain(value),
+        "result": None if value is None else _body(outcome.result.technique, value),
     }
     if observations:
         # A run without a result has observations all the same.
@@ -142,9 +142,15 @@ def _message(technique: str, kind: str, data: bytes) -> dict[str, Any] | None:
     """Parameters or observations: the technique names its own message types."""
     try:
         message = getattr(registry.get(technique), kind, None)
-        return None if message is None else plain(message.FromString(data))
+        return None if message is None else _body(technique, message.FromString(data))
     except (registry.UnknownTechnique, DecodeError):
         return None
+
+
+def _body(technique: str, message: Message) -> dict[str, Any]:
+    """A technique's own message; that of a plug-in says so, for it is in no schema of ours."""
+    fields = plain(message)
+    return fields if technique in registry.TECHNIQUES else {**fields, "plugin": technique}
 
 
 def _destination(target: Target) -> dict[str, Any]:

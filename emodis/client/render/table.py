@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from emodis.client.render import generic
 from emodis.client.render.answers import answers, place
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
@@ -57,12 +58,28 @@ def _show(report: Report, out: Console) -> None:
                 if run.run.outcome.quality.reasons:
                     agent = report.agent_name(run.run.run.agent_id)
                     show_line(f"{agent}: {_quality(run.run)}", out)
+        case _ if runs:
+            _unknown(report, runs, out)
         case _:
             pass
     without = [result for result in report.ordered if result.outcome.ending.end != END_DONE]
     if without:
         out.print()
         show_grid(_ends_grid(report, without), out)
+
+
+def _unknown(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    """A technique that has no table of its own here."""
+    out.print()
+    show_grid(generic.grid(report, lambda index: place(report, index), runs), out)
+    for run in runs:
+        agent = report.agent_name(run.run.run.agent_id)
+        if run.run.outcome.quality.reasons:
+            show_line(f"{agent}: {_quality(run.run)}", out)
+        for name, grid in generic.lists(run.value):
+            out.print()
+            show_line(f"{agent}: {name}", out)
+            show_grid(grid, out)
 
 
 def ping_grid(report: Report, runs: Sequence[Decoded]) -> Grid:

@@ -132,3 +132,19 @@ def test_bad_flags_name_the_flag(rig: Rig) -> None:
         rig.load(tags=("x" * 51,))
     with pytest.raises(BadConfig, match="no master: name it by --master"):
         rig.load(master=None)
+
+
+def test_a_plugin_is_allowed_only_by_name() -> None:
+    def allowed(*allow: str) -> frozenset[str]:
+        return load_settings(
+            flags={"master": "h", "allow": allow},
+            environment={},
+            is_root=True,
+            known_techniques=KNOWN,
+            plugins=("hopcount",),
+        ).allow
+
+    assert allowed() == frozenset(KNOWN)
+    assert allowed("hopcount") == {"hopcount"}
+    with pytest.raises(BadConfig, match=r"no technique 'hopcuont'; there are .*hopcount"):
+        allowed("hopcuont")

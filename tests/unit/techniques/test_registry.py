@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from emodis.techniques import registry
 from emodis.techniques.base import BadParameters
+from emodis.techniques.plugins import Plugins
 from emodis.techniques.registry import TECHNIQUES, UnknownTechnique, get
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body
+from tests.support.plugins import point
 
 NAMES = sorted(TECHNIQUES)
 
@@ -79,3 +82,29 @@ def test_a_foreign_or_broken_result_is_refused(name: str) -> None:
             technique.addresses(body)
     with pytest.raises(ValueError, match="Observations"):
         technique.estimate(technique.call({}), b"\xff")
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, **things: str) -> None:
+    points = {name: point(name, thing) for name, thing in things.items()}
+    monkeypatch.setattr(registry, "PLUGINS", Plugins(points))
+
+
+def test_a_plugin_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, good="Good")
+    assert registry.names() == (*TECHNIQUES, "good")
+    assert get("good").NAME == "good"
+
+
+def test_a_broken_one_is_unknown_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, good="Good", broken="Nothing")
+    with pytest.raises(UnknownTechnique, match=r"plug-in 'broken' .*no method"):
+        get("broken")
+    working, (complaint,) = registry.usable(registry.names())
+    assert list(working) == [*TECHNIQUES, "good"]
+    assert complaint.startswith("plug-in 'broken' (")
+
+
+def test_what_nobody_wants_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, good="Good", broken="Nothing")
+    assert list(registry.usable(["ping", "good"])[0]) == ["ping", "good"]
+    assert registry.PLUGINS._loaded.keys() == {"good"}
