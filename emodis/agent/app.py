@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from emodis.agent.captures import Captures
 from emodis.agent.config import Settings
 from emodis.agent.daemon import Daemon, World
 from emodis.agent.greeting import Self, capabilities
@@ -96,6 +97,7 @@ class Process:
             train_prober=self.train_prober,
             light_prober=self.light_prober,
             log=self.log,
+            capture_for=Captures(settings.pcap, self._warn).file_for,
         )
         allowance = Allowance(
             techniques=frozenset(techniques),
@@ -104,6 +106,9 @@ class Process:
             runs_per_hour=settings.runs_per_hour,
         )
         return Daemon(myself, world, Limits(allowance, techniques, refusal), Spool())
+
+    def _warn(self, text: str) -> None:
+        self.log.warn("{text}", text=text)
 
     # -- signals ----------------------------------------------------------------------------
 
@@ -150,6 +155,12 @@ def run(settings: Settings, *, verbose: bool) -> int:
     except StateError as error:
         log.error("{why}", why=str(error))  # noqa: TRY400 - one line
         return EXIT_FAILED
+    if settings.pcap is not None:
+        try:
+            settings.pcap.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            log.error("cannot keep captures: {why}", why=str(error))  # noqa: TRY400 - one line
+            return EXIT_FAILED
     process = Process(reactor, settings, agent_id, log)
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: Deferred.fromCoroutine(process.stop())

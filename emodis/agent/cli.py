@@ -44,6 +44,9 @@ def main() -> None:
     "--runs-per-hour", metavar="N", type=click.IntRange(min=0), help="Run no more; 0 = no limit."
 )
 @click.option(
+    "--pcap", metavar="DIR", help="Keep a capture of each run there, 256 MiB of the newest."
+)
+@click.option(
     "--insecure",
     is_flag=True,
     default=None,

@@ -22,7 +22,7 @@ LONGEST_PLACE = 100
 LONGEST_TAG = 50
 MOST_TAGS = 32
 
-_TEXTS = ("master", "state_dir", "place")
+_TEXTS = ("master", "state_dir", "place", "pcap")
 _LISTS = ("tags", "allow")
 _COUNTS = ("bytes_per_day", "bytes_per_run", "runs_per_hour")
 _SWITCHES = ("insecure",)
@@ -49,6 +49,8 @@ class Settings:
     bytes_per_run: int
     runs_per_hour: int
     insecure: bool
+    # Where captures of its runs are kept; None: nowhere.
+    pcap: Path | None = None
 
 
 @attrs.frozen
@@ -89,6 +91,7 @@ def load_settings(
         bytes_per_run=_count(found.get("bytes_per_run"), BYTES_PER_RUN),
         runs_per_hour=_count(found.get("runs_per_hour"), RUNS_PER_HOUR),
         insecure=bool(found["insecure"].value) if "insecure" in found else False,
+        pcap=_folder(found["pcap"]) if "pcap" in found else None,
     )
 
 
@@ -198,10 +201,14 @@ def _master(found: _Found | None) -> MasterUri:
 
 def _state_dir(found: _Found | None, environment: Mapping[str, str], *, is_root: bool) -> Path:
     if found is not None:
-        return Path(str(found.value)).expanduser().absolute()
+        return _folder(found)
     if is_root:
         return Path("/var/lib/emodis/agent")
     return _xdg(environment, "XDG_STATE_HOME", ".local/state") / "agent"
+
+
+def _folder(found: _Found) -> Path:
+    return Path(str(found.value)).expanduser().absolute()
 
 
 def _xdg(environment: Mapping[str, str], variable: str, default: str) -> Path:

@@ -56,6 +56,7 @@ class World:
     train_prober: ProberLike
     light_prober: ProberLike
     log: Logger
+    capture_for: Callable[[RunKey], str] = lambda run: ""
 
 
 class Daemon:
@@ -78,6 +79,7 @@ class Daemon:
             say=self._say,
             complain=self._complain,
             on_idle=self._look_whether_drained,
+            capture_for=world.capture_for,
         )
         self._backoff = Backoff(world.uniform)
         self.link = make_link(LinkCore(clock=world.clock, backoff=self._backoff, effects=self))

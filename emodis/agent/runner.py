@@ -97,6 +97,8 @@ class Runner:
     say: Callable[[FromAgent], None]
     complain: Callable[[str], None]
     on_idle: Callable[[], None] = lambda: None
+    # The file that a run's packets go to; "" = nowhere.
+    capture_for: Callable[[RunKey], str] = lambda run: ""
     _queue: WaitingTasks = attrs.field(factory=WaitingTasks, init=False)
     _in_work: InWork | None = attrs.field(default=None, init=False)
     _leaving: bool = attrs.field(default=False, init=False)
@@ -226,6 +228,7 @@ class Runner:
             stop_by_boottime_ns=min(task.stop_by_ns, now_ns + LONGEST_RUN_NS),
             max_bytes=spend.sent_bytes,
             budget_s=spend.duration_s,
+            pcap_path=self.capture_for(run),
         )
         outcome = maybeDeferred(prober.run, order, self._progressed)
         _ = outcome.addErrback(self._failed).addCallback(self._ended, task.key)

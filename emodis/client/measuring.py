@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 import click
@@ -46,6 +47,8 @@ class Order:
     listing: bool = False
     # Print every probe, too.
     observations: bool = False
+    # The capture to write, of what this host sends and receives.
+    pcap: str | None = None
 
 
 @attrs.define
@@ -57,6 +60,8 @@ class Measuring:
     call: Body
     as_map: AsMap | None
     view: View
+    # Absolute; "" = no capture.
+    pcap_path: str = ""
     reports: list[Report] = attrs.field(factory=list)
 
     async def work(self, desk: Desk) -> list[Report]:
@@ -65,7 +70,13 @@ class Measuring:
         if self.order.direction in {"upstream", "both"}:
             targets = await upstream.targets_of(desk, wishes.destinations)
             here = upstream.Upstream(
-                desk, self.technique, self.call, targets, self.as_map, self.view.take
+                desk,
+                self.technique,
+                self.call,
+                targets,
+                self.as_map,
+                self.view.take,
+                pcap_path=self.pcap_path,
             )
             self.reports.append(await here.measure())
             if self.reports[-1].finish.way is Way.INTERRUPTED:
@@ -93,7 +104,8 @@ def carry_out(shell: Shell, order: Order) -> int:
     _check(order)
     seen = _view(shell, settings, upstream=order.direction == "upstream")
     as_map = upstream.open_map(settings.as_map)
-    measuring = Measuring(order, technique, call, as_map, seen)
+    pcap_path = "" if order.pcap is None else _prepare_capture(order.pcap)
+    measuring = Measuring(order, technique, call, as_map, seen, pcap_path)
     try:
         reports = shell.runtime(settings).run(measuring.work)
     finally:
@@ -140,6 +152,17 @@ def complain(shell: Shell, finish: Finish) -> None:
         text = f"the master is gone: {text}"
     hint = f" ({finish.hint})" if finish.hint else ""
     shell.say(f"emodis-client: {text}{hint}")
+
+
+def _prepare_capture(file: str) -> str:
+    from emodis.prober.capture import prepare
+
+    path = Path(file).absolute()
+    try:
+        prepare(path)
+    except OSError as error:
+        raise Trouble(f"cannot write the capture {file}: {error.strerror}", Exit.USAGE) from error
+    return str(path)
 
 
 def _check_observations(settings: Settings, wanted: bool) -> None:

@@ -85,6 +85,8 @@ class Upstream:
     targets: list[Target]
     as_map: AsMap | None
     watch: Callable[[ToClient], None]
+    # A capture that is there and empty; "" = none.
+    pcap_path: str = ""
     _report: Report = attrs.field(init=False)
     _running: RunKey | None = attrs.field(default=None, init=False)
     _abandon: Callable[[], None] | None = attrs.field(default=None, init=False)
@@ -148,6 +150,7 @@ class Upstream:
             stop_by_boottime_ns=self.desk.boottime_ns() + round(worst.duration_s * NS_PER_S),
             max_bytes=worst.sent_bytes,
             budget_s=worst.duration_s,
+            pcap_path=self.pcap_path,
         )
         measuring = prober.run(order, self._progress)
         self._running, self._abandon = run, measuring.cancel

@@ -1,6 +1,7 @@
 """Packets that arrive at a host, in a pcap file with nanosecond stamps of the kernel.
 
-The recorder is a process in the lab: this very file, run as a script of the standard library. What
+The recorder is a process in the lab: this very file, run as a script that loads nothing beside the
+standard library and the file format. What
 the host sends is left out (PACKET_IGNORE_OUTGOING), so sources can be told apart by looking at
 arrivals alone; the kernel's own count of drops says whether anything is missing.
 """
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     import subprocess
 
 READY = b"recording\n"
-SNAP_BYTES = 65535
 BUFFER_BYTES = 4 << 20
-PCAP_NS_MAGIC, LINKTYPE_ETHERNET, ETH_P_ALL = 0xA1B23C4D, 1, 3
+LARGEST_FRAME_BYTES = 65535
+NS_PER_S = 1_000_000_000
+ETH_P_ALL = 3
 SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 STOP_TIMEOUT_S = 10.0
@@ -78,18 +80,24 @@ def start_capture(
 
 def record(interface: str, path: str) -> None:
     """Write packets until SIGTERM, then what is still queued, then the two counts to stdout."""
+    from emodis.packets import pcap
+
     stop_fd, wake_fd = os.pipe2(os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_fd)
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _listen(interface) as source, open(path, "wb", 1 << 16) as file:
-        file.write(struct.pack("IHHiIII", PCAP_NS_MAGIC, 2, 4, 0, 0, SNAP_BYTES, LINKTYPE_ETHERNET))
+        file.write(pcap.file_header(pcap.LinkType.ETHERNET))
+
+        def keep(at_ns: int, frame: bytes) -> None:
+            file.write(pcap.record(at_ns, frame))
+
         os.write(1, READY)
         packets = 0
         while stop_fd not in select.select([source.fileno(), stop_fd], [], [])[0]:
-            packets += _drain(source, file.write)
+            packets += _drain(source, keep)
             file.flush()  # so that the file can be read while the capture goes on
-        packets += _drain(source, file.write)
+        packets += _drain(source, keep)
         statistics = source.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
         drops = struct.unpack("II", statistics)[1]
     os.write(1, json.dumps([packets, drops]).encode())
@@ -108,18 +116,20 @@ def _listen(interface: str) -> socket.socket:
     return source
 
 
-def _drain(source: socket.socket, write: Callable[[bytes], object]) -> int:
+def _drain(source: socket.socket, keep: Callable[[int, bytes], None]) -> int:
     """Move everything that is queued into the file."""
     packets = 0
     while True:
         try:
-            data, control, _, _ = source.recvmsg(SNAP_BYTES, 64)
+            data, control, _, _ = source.recvmsg(LARGEST_FRAME_BYTES, 64)
         except BlockingIOError:
             return packets
         seconds, nanoseconds = struct.unpack("qq", control[0][2])
-        write(struct.pack("IIII", seconds, nanoseconds, len(data), len(data)) + data)
+        keep(seconds * NS_PER_S + nanoseconds, data)
         packets += 1
 
 
 if __name__ == "__main__":
+    # Started without any search path of its own.
+    sys.path.insert(0, os.fspath(Path(__file__).parents[2]))
     record(sys.argv[1], sys.argv[2])

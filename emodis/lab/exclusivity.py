@@ -7,18 +7,17 @@ may share a moment.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import attrs
 
-NS_PER_S = 1_000_000_000
+from emodis.packets import pcap
+
 ETHERNET_BYTES = 14
 ICMP, UDP = 1, 17
 ECHO_REQUEST = 8
-NANOSECOND_MAGIC = 0xA1B23C4D
 
 
 @attrs.frozen(order=True)
@@ -39,7 +38,7 @@ def visits(capture: Path, sources: Collection[IPv4Address]) -> list[Visit]:
         ValueError: for a file that is not a nanosecond pcap of Ethernet frames.
     """
     seen: dict[tuple[IPv4Address, int], list[int]] = {}
-    for stamp_ns, frame in _frames(capture.read_bytes()):
+    for stamp_ns, frame in pcap.records(capture.read_bytes(), pcap.LinkType.ETHERNET):
         probe = _probe(frame)
         if probe is not None and probe[0] in sources:
             seen.setdefault(probe, []).append(stamp_ns)
@@ -58,16 +57,6 @@ def overlaps(flows: Iterable[Visit]) -> list[tuple[Visit, Visit]]:
         found += [(other, visit) for other in going_on if other.source != visit.source]
         going_on.append(visit)
     return found
-
-
-def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    if len(data) < 24 or struct.unpack_from("<I", data)[0] != NANOSECOND_MAGIC:
-        raise ValueError("not a pcap file with nanosecond stamps")
-    at = 24
-    while at + 16 <= len(data):
-        seconds, nanoseconds, kept, _ = struct.unpack_from("<IIII", data, at)
-        yield seconds * NS_PER_S + nanoseconds, data[at + 16 : at + 16 + kept]
-        at += 16 + kept
 
 
 def _probe(frame: bytes) -> tuple[IPv4Address, int] | None:

@@ -79,6 +79,11 @@ class SendBatch:
             address += size
         self._first = ctypes.addressof(self._messages)
 
+    def packet(self, index: int) -> bytes:
+        """What the kernel is given for this one."""
+        vector = self._vectors[index]
+        return ctypes.string_at(vector.base, vector.length)
+
     def send(self, fd: int, start: int, end: int) -> int:
         """Send packets start..end-1 without blocking; say how many of them went (at least one).
 

@@ -18,6 +18,7 @@ from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Address, Kind, Train, TrainOutcome
 from emodis.packets.replies import Expectation, parse
 from emodis.packets.sockets import RawSockets, source_towards
+from emodis.packets.tape import Tape, Taped
 from emodis.packets.templates import build
 from emodis.packets.transport import ClockStep, FamilyMismatch, Gate, Interrupt, Traffic
 
@@ -62,6 +63,7 @@ class RawTransport:
         self.rx_stamp = "kernel" if self._sockets.stamps_arrivals else "user"
         self._traffic = Traffic()
         self._run: _Run | None = None
+        self._tape: Tape | None = None
         # Identities of the last runs and when they ended (CLOCK_BOOTTIME).
         self._past: deque[tuple[Identity, int]] = deque(maxlen=REMEMBERED_RUNS)
 
@@ -99,7 +101,7 @@ class RawTransport:
             ledger=ledger,
             read=functools.partial(parse, expected=expected),
             gate=Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns),
-            sockets=self._sockets,
+            sockets=self._sockets if self._tape is None else Taped(self._sockets, self._tape),
         )
         if run.filtered_for is not train.kind:
             self._sockets.let_in(bpf.answers(train.kind, flow.target, idents))
@@ -119,6 +121,10 @@ class RawTransport:
             receive_drops=self._sockets.drops() - drops,
             cut_short=flight.cut_short,
         )
+
+    def record(self, tape: Tape | None) -> None:
+        """See `tape.Recordable`."""
+        self._tape = tape
 
     def end(self) -> None:
         """See `Transport.end`."""

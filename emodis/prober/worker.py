@@ -21,6 +21,7 @@ from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.model import Address, Train
 from emodis.packets.raw import RawTransport
 from emodis.packets.transport import Stop, Traffic, Transport, TransportError
+from emodis.prober.capture import Capture
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
 from emodis.prober.privileges import die_with_parent, wake_on_time
 from emodis.prober.protocol import Channel, RunInterrupt
@@ -111,8 +112,15 @@ class Worker:
     def _measure(self, run: ProberRun) -> Outcome:
         """Every way a run can end is an outcome; no exception leaves this."""
         self._traffic = Traffic()
+        with Capture(run.pcap_path, self._transport) as capture:
+            outcome = self._end_of(run, capture)
+        if capture.remark:
+            outcome.quality.reasons.append(capture.remark)
+        return outcome
+
+    def _end_of(self, run: ProberRun, capture: Capture) -> Outcome:
         try:
-            return self._converse(run)
+            return self._converse(run, capture)
         except _RunOver as over:
             return over.outcome
         except TransportError as error:
@@ -126,7 +134,7 @@ class Worker:
         finally:
             self._transport.end()
 
-    def _converse(self, run: ProberRun) -> Outcome:
+    def _converse(self, run: ProberRun, capture: Capture) -> Outcome:
         address = _address(run.target.address)
         self._transport.begin(address, max_bytes=run.max_bytes)
         self._traffic = self._transport.traffic
@@ -142,6 +150,7 @@ class Worker:
                 outcome = self._transport.exchange(
                     train, stop_by_boottime_ns=run.stop_by_boottime_ns, interrupt=interrupt
                 )
+                capture.keep()
                 self._check(run, interrupt, outcome.cut_short)
                 self._report(train, run)
                 train = conversation.send(outcome)

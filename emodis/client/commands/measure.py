@@ -21,6 +21,7 @@ from emodis.client.shell import Shell
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @technique_option
 @parameter_option
+@click.option("--pcap", metavar="FILE", help="Write what is sent and received to this capture.")
 @observations_option
 @fail_if_option
 @format_option
@@ -33,6 +34,7 @@ def measure_command(
     destinations: tuple[str, ...],
     tech: str,
     parameters: tuple[str, ...],
+    pcap: str | None,
     observations: bool,
     fail_if: tuple[str, ...],
 ) -> int:
@@ -56,5 +58,6 @@ def measure_command(
         fail_if=fail_if,
         listing=listing,
         observations=observations,
+        pcap=pcap,
     )
     return carry_out(shell, order)

@@ -29,12 +29,17 @@ class ProberRun(_message.Message):
     STOP_BY_BOOTTIME_NS_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
     BUDGET_S_FIELD_NUMBER: _builtins.int
+    PCAP_PATH_FIELD_NUMBER: _builtins.int
     stop_by_boottime_ns: _builtins.int
     """Send nothing at or after this reading of this host's CLOCK_BOOTTIME."""
     max_bytes: _builtins.int
     """Send no more than this in the whole run; 0 = no limit."""
     budget_s: _builtins.float
     """The run's worst case."""
+    pcap_path: _builtins.str
+    """Append what is sent and received to this capture, which is there and empty or has a run before
+    in it; empty = no capture. It comes from this host's own operator, never from a master.
+    """
     @_builtins.property
     def run(self) -> _common_pb2.RunKey: ...
     @_builtins.property
@@ -50,10 +55,11 @@ class ProberRun(_message.Message):
         stop_by_boottime_ns: _builtins.int = ...,
         max_bytes: _builtins.int = ...,
         budget_s: _builtins.float = ...,
+        pcap_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "max_bytes", b"max_bytes", "run", b"run", "stop_by_boottime_ns", b"stop_by_boottime_ns", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "max_bytes", b"max_bytes", "pcap_path", b"pcap_path", "run", b"run", "stop_by_boottime_ns", b"stop_by_boottime_ns", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -130,6 +130,13 @@ def test_a_run_is_announced_then_measured_then_reported() -> None:
     assert rig.runner.idle
 
 
+def test_a_run_is_captured_where_the_operator_wants_it() -> None:
+    rig = Rig()
+    rig.runner.capture_for = lambda run: f"/captures/{run.destination}"
+    rig.take(run_key(1))
+    assert rig.light.runs[0].pcap_path == "/captures/1"
+
+
 def test_trains_and_light_techniques_have_a_prober_each_and_never_work_at_once() -> None:
     rig = Rig()
     rig.take(run_key(1), "train")

@@ -24,6 +24,7 @@ from emodis.packets.transport import (
     Traffic,
     Transport,
 )
+from emodis.prober.capture import UNABLE
 from emodis.prober.protocol import Channel
 from emodis.prober.worker import LARGEST_OBSERVATIONS_BYTES, Worker
 from emodis.techniques.base import (
@@ -364,3 +365,9 @@ def test_observations_that_are_too_large_are_left_out_and_it_says_so(rig: Rig) -
 def test_a_result_that_fits_no_frame_is_a_failure(rig: Rig) -> None:
     end = attrs.evolve(measured(), result=Target(address=bytes(1 << 20)))
     assert rig.outcome(trains(TRAIN, end=end)).ending.reason == "prober_crashed"
+
+
+def test_a_transport_without_packets_to_show_is_a_remark_on_the_capture(rig: Rig) -> None:
+    outcome = rig.outcome(trains(TRAIN), pcap_path="/nowhere")
+    assert outcome.ending.end == END_DONE
+    assert list(outcome.quality.reasons) == [UNABLE]
