@@ -69,22 +69,33 @@ def _fields(*names: str) -> dict[str, Number]:
     return {name: _field(name) for name in names}
 
 
+def _loss(result: Any) -> float | None:
+    """None where the destination seems to ration its answers: that is no loss of the path."""
+    return None if result.rate_limited_suspected else float(result.loss_ratio)
+
+
 METRICS: Mapping[str, Mapping[str, Number]] = {
-    "ping": _fields(
-        "loss_ratio",
-        "loss_max_run",
-        "rtt_min_ns",
-        "rtt_mean_ns",
-        "rtt_median_ns",
-        "rtt_p95_ns",
-        "rtt_max_ns",
-        "rtt_stddev_ns",
-        "ipdv_ns",
-        "answered",
-        "late",
-        "duplicates",
-        "reordered",
-    ),
+    "ping": {
+        "loss_ratio": _loss,
+        **_fields(
+            "loss_max_run",
+            "loss_after_loss_ratio",
+            "rtt_min_ns",
+            "rtt_mean_ns",
+            "rtt_median_ns",
+            "rtt_p95_ns",
+            "rtt_max_ns",
+            "rtt_stddev_ns",
+            "ipdv_ns",
+            "jitter_rfc3550_ns",
+            "answered",
+            "late",
+            "duplicates",
+            "reordered",
+            "reorder_extent_max",
+            "ambiguous",
+        ),
+    },
     "traceroute": _fields("hop_count", "reached"),
     "pathneck": {
         "bottleneck_bps": _of_bottleneck("bound_bps"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 from google.protobuf.message import Message
@@ -18,16 +18,35 @@ from emodis.techniques.base import BadParameters, Option
 P = TypeVar("P")
 M = TypeVar("M", bound=Message)
 
+D = TypeVar("D", int, float)
+
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
 
-def whole(default: int, low: int, high: int, *, unit: str, text: str) -> Any:
+@attrs.frozen
+class By(Generic[D]):
+    """A default that hangs on the value of another field, declared before it."""
+
+    field: str
+    values: Mapping[str, D]
+    otherwise: D
+
+    def __call__(self, parameters: Any) -> D:
+        """The default beside these parameters."""
+        return self.values.get(getattr(parameters, self.field), self.otherwise)
+
+    def __str__(self) -> str:
+        """As help shows it: `0.2, udp 1`."""
+        return ", ".join([f"{self.otherwise:g}", *(f"{n} {v:g}" for n, v in self.values.items())])
+
+
+def whole(default: int | By[int], low: int, high: int, *, unit: str, text: str) -> Any:
     """Declare an integer field with both bounds included."""
     return _field(default, _within(low, high), unit, f"{low} to {high}", text)
 
 
-def real(default: float, low: float, high: float, *, unit: str, text: str) -> Any:
+def real(default: float | By[float], low: float, high: float, *, unit: str, text: str) -> Any:
     """Declare a float field with both bounds included; not-a-number is out of range."""
     return _field(default, _within(low, high), unit, f"{low:g} to {high:g}", text)
 
@@ -48,7 +67,7 @@ def options(cls: type[Any]) -> tuple[Option, ...]:
         Option(
             name=field.name,
             unit=field.metadata["unit"],
-            default=field.default,
+            default=field.metadata["default"],
             bounds=field.metadata["bounds"],
             help=field.metadata["text"],
         )
@@ -72,11 +91,13 @@ def parse(cls: type[P], texts: Mapping[str, str]) -> P:
 def from_message(cls: type[P], message: Message) -> P:
     """Take the parameters out of their message and check them again.
 
+    A field with presence that is absent keeps its default: the message is older than it.
+
     Raises:
         BadParameters: if a value is out of range.
     """
     names = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]
-    return cls(**{name: getattr(message, name) for name in names})
+    return cls(**{name: getattr(message, name) for name in names if _is_given(message, name)})
 
 
 def to_message(parameters: Any, kind: type[M]) -> M:
@@ -84,9 +105,18 @@ def to_message(parameters: Any, kind: type[M]) -> M:
     return kind(**attrs.asdict(parameters))
 
 
+def _is_given(message: Message, name: str) -> bool:
+    return not message.DESCRIPTOR.fields_by_name[name].has_presence or message.HasField(name)
+
+
 def _field(default: object, validator: Any, unit: str, bounds: str, text: str) -> Any:
-    metadata = {"unit": unit, "bounds": bounds, "text": text}
-    return attrs.field(default=default, validator=validator, metadata=metadata)
+    kind = type(default.otherwise if isinstance(default, By) else default)
+    shown = str(default) if isinstance(default, By) else default
+    made: Any = default
+    if isinstance(default, By):
+        made = attrs.Factory(default, takes_self=True)
+    metadata = {"unit": unit, "bounds": bounds, "text": text, "default": shown, "kind": kind}
+    return attrs.field(default=made, validator=validator, metadata=metadata)
 
 
 def _within(low: float, high: float) -> Any:
@@ -106,14 +136,12 @@ def _one_of(values: tuple[object, ...]) -> Any:
 
 
 def _value(field: attrs.Attribute[Any], text: str) -> object:
-    word = text.strip()
+    word, kind = text.strip(), field.metadata["kind"]
     try:
-        if isinstance(field.default, bool):
+        if kind is bool:
             return _truth(word)
-        if isinstance(field.default, int):
-            return int(word)
-        if isinstance(field.default, float):
-            return float(word)
+        if kind in {int, float}:
+            return kind(word)
     except (ValueError, OverflowError) as error:
         raise BadParameters(_complaint(field, repr(text))) from error
     return word

@@ -7,8 +7,27 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from emodis.packets.model import Address, Echo, Probe, Reply, ReplyKind, Train, TrainOutcome
-from emodis.wire.v1.techniques_pb2 import ProbeRecord, TrainRecord
+from emodis.packets.model import (
+    Address,
+    Echo,
+    Mark,
+    MplsLabel,
+    Probe,
+    Reply,
+    ReplyKind,
+    Train,
+    TrainOutcome,
+)
+from emodis.wire.v1.techniques_pb2 import (
+    ANSWER_MARK_NAT,
+    ANSWER_MARK_QUOTE_ALTERED,
+    WORD_DATAGRAM,
+    WORD_RESET,
+    WORD_SYN_ACK,
+    MplsEntry,
+    ProbeRecord,
+    TrainRecord,
+)
 
 # ICMP types by the length of the address that sent them.
 _KINDS = {
@@ -16,6 +35,15 @@ _KINDS = {
     16: {129: ReplyKind.ECHO_REPLY, 3: ReplyKind.TIME_EXCEEDED, 1: ReplyKind.UNREACHABLE},
 }
 _PORT_UNREACHABLE = {4: 3, 16: 4}
+# What is no ICMP message has a word of its own.
+_WORDS = {
+    ReplyKind.DATAGRAM: WORD_DATAGRAM,
+    ReplyKind.SYN_ACK: WORD_SYN_ACK,
+    ReplyKind.RESET: WORD_RESET,
+}
+_KINDS_OF_WORDS = {word: kind for kind, word in _WORDS.items()}
+_MARKS = {Mark.NAT: ANSWER_MARK_NAT, Mark.QUOTE_ALTERED: ANSWER_MARK_QUOTE_ALTERED}
+_MARKS_BY_NUMBER = {number: mark for mark, number in _MARKS.items()}
 
 
 def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
@@ -37,6 +65,7 @@ def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
         unmatched=outcome.unmatched,
         receive_drops=outcome.receive_drops,
         cut_short=outcome.cut_short,
+        flow=train.flow,
     )
 
 
@@ -61,6 +90,8 @@ def reply_kind(record: ProbeRecord) -> ReplyKind | None:
     """What sort of answer it got; None without one, or when the type is none of ours."""
     if not record.HasField("received_ns"):
         return None
+    if record.word:
+        return _KINDS_OF_WORDS.get(record.word)
     return _KINDS.get(len(record.address), {}).get(record.icmp_type)
 
 
@@ -116,7 +147,17 @@ def _probe_record(probe: Probe, echo: Echo, t0_ns: int) -> ProbeRecord:
         record.reply_ttl = reply.ttl
         if reply.quoted_ttl is not None:
             record.quoted_ttl = reply.quoted_ttl
+        if reply.kind in _WORDS:
+            record.word = _WORDS[reply.kind]
+        record.marks.extend(sorted(_MARKS[mark] for mark in reply.marks))
+        record.mpls.extend(_entry(label) for label in reply.mpls)
     return record
+
+
+def _entry(label: MplsLabel) -> MplsEntry:
+    return MplsEntry(
+        label=label.label, traffic_class=label.traffic_class, bottom=label.bottom, ttl=label.ttl
+    )
 
 
 def _echo(record: ProbeRecord, t0_ns: int) -> Echo:
@@ -141,4 +182,17 @@ def _reply(record: ProbeRecord, t0_ns: int) -> Reply | None:
         icmp_code=record.icmp_code,
         ttl=record.reply_ttl,
         quoted_ttl=record.quoted_ttl if record.HasField("quoted_ttl") else None,
+        # Marks newer than this version are left out.
+        marks=frozenset(
+            _MARKS_BY_NUMBER[mark] for mark in record.marks if mark in _MARKS_BY_NUMBER
+        ),
+        mpls=tuple(
+            MplsLabel(
+                label=entry.label,
+                traffic_class=entry.traffic_class,
+                bottom=entry.bottom,
+                ttl=entry.ttl,
+            )
+            for entry in record.mpls
+        ),
     )

@@ -36,6 +36,8 @@ class Router:
     refuse_code: int | None = None
     drop_bad_sums: bool = False
     alias: IPv4Address | None = None
+    # What the probed port of a destination answers to a SYN (else RST) or a datagram (else ICMP).
+    port_open: bool = False
 
     def may_answer(self, now_ns: int) -> bool:
         if self.silent:
@@ -196,6 +198,10 @@ class Path:
         kind, icmp_type, code = ReplyKind.TIME_EXCEEDED, 11, 0
         if last and train.kind is Kind.ICMP_ECHO:
             kind, icmp_type = ReplyKind.ECHO_REPLY, 0
+        elif last and train.kind is Kind.TCP_SYN:
+            kind, icmp_type = ReplyKind.SYN_ACK if node.port_open else ReplyKind.RESET, 0
+        elif last and node.port_open:
+            kind, icmp_type = ReplyKind.DATAGRAM, 0
         elif last:
             kind, icmp_type, code = ReplyKind.UNREACHABLE, 3, 3
         elif node.refuse_code is not None:
@@ -207,7 +213,7 @@ class Path:
             icmp_type=icmp_type,
             icmp_code=code,
             ttl=64 - hop,
-            quoted_ttl=None if kind is ReplyKind.ECHO_REPLY else 1,
+            quoted_ttl=1 if icmp_type else None,
         )
 
     def _advance(self, train: Train, echoes: tuple[Echo, ...]) -> None:

@@ -175,9 +175,8 @@ def _round_trip(report: Report, index: int, runs: list[Decoded]) -> str:
     answered = [run for run in runs if run.value.HasField("rtt_median_ns")]
     where = "you" if report.to_me else place(report, index)
     if not answered:
-        return f"No echo came back from {where}"
+        return f"No answer came back from {where}"
     middle = median(run.value.rtt_median_ns for run in answered)
-    losses = [run.value.loss_ratio for run in runs]
     words = f"The round trip to {where} takes {time(middle)} (median)"
     if len(answered) > 1:
         best = min(answered, key=lambda run: run.value.rtt_median_ns)
@@ -186,11 +185,24 @@ def _round_trip(report: Report, index: int, runs: list[Decoded]) -> str:
             f", from {time(best.value.rtt_median_ns)} at {_agent(report, best)} "
             f"to {time(worst.value.rtt_median_ns)} at {_agent(report, worst)}"
         )
+    return f"{words}; {_losses(runs)}{_port(answered)}"
+
+
+def _losses(runs: list[Decoded]) -> str:
+    losses = [run.value.loss_ratio for run in runs if not run.value.rate_limited_suspected]
+    if not losses:
+        return "loss is unknown, because it seems to answer about once a second"
     if not max(losses):
-        return f"{words}; no probe was lost"
+        return "no probe was lost"
     low, high = percent(min(losses)), percent(max(losses))
     span = high if low == high else f"{low} to {high}"
-    return f"{words}; {span} of the probes were lost"
+    return f"{span} of the probes were lost"
+
+
+def _port(answered: list[Decoded]) -> str:
+    """The state of the port that was asked, where the agents do not contradict one another."""
+    states = {run.value.port_state for run in answered} - {""}
+    return f"; the port is {states.pop()}" if len(states) == 1 else ""
 
 
 def _nothing(report: Report, index: int, total: int) -> str:

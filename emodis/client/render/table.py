@@ -17,6 +17,7 @@ from emodis.client.render.words import count, milliseconds, percent
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import END_DONE, End, Quality
+from emodis.wire.v1.techniques_pb2 import PingResult
 
 NO_MAP = (
     "No address-to-AS map was at hand, so hops are shown without their AS "
@@ -24,6 +25,8 @@ NO_MAP = (
 )
 # Techniques whose results are paths: one table a run.
 _PATHS = frozenset({"pathneck", "traceroute"})
+# Columns of ping's table that are there only where something stands in them.
+_ODDITIES = ("late", "duplicates", "reordered", "ambiguous")
 
 
 def show(reports: Sequence[Report], out: Console) -> None:
@@ -84,7 +87,7 @@ def _unknown(report: Report, runs: Sequence[Decoded], out: Console) -> None:
 
 def ping_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     """One line a run; round-trip times in ms."""
-    headings = ("sent", "lost", "min ms", "median", "p95", "max", "ipdv")
+    headings = ("sent", "lost", "min ms", "median", "p95", "max", "ipdv", *_ODDITIES)
     grid = Grid(
         [
             Column("agent", gives=True),
@@ -101,11 +104,17 @@ def ping_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
             report.agent_name(run.run.run.agent_id),
             place(report, run.run.run.destination) if several else "",
             str(value.sent),
-            percent(value.loss_ratio),
+            _lost(value),
             *(milliseconds(getattr(value, name)) if value.HasField(name) else "" for name in names),
+            *(str(getattr(value, name)) if getattr(value, name) else "" for name in _ODDITIES),
             word(Quality.Word.DESCRIPTOR, run.run.outcome.quality.word),
         )
     return grid
+
+
+def _lost(value: PingResult) -> str:
+    """With a question mark where it may be the destination that rations its answers."""
+    return f"{percent(value.loss_ratio)}{' ?' if value.rate_limited_suspected else ''}"
 
 
 def _path(report: Report, run: Decoded, grid: Grid, out: Console) -> None:

@@ -22,6 +22,50 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Word:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WordEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Word.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORD_UNSPECIFIED: _Word.ValueType  # 0
+    """There is an ICMP type, or no answer."""
+    WORD_DATAGRAM: _Word.ValueType  # 1
+    WORD_SYN_ACK: _Word.ValueType  # 2
+    WORD_RESET: _Word.ValueType  # 3
+
+class Word(_Word, metaclass=_WordEnumTypeWrapper):
+    """What the target itself says from the probed port, which is no ICMP message."""
+
+WORD_UNSPECIFIED: Word.ValueType  # 0
+"""There is an ICMP type, or no answer."""
+WORD_DATAGRAM: Word.ValueType  # 1
+WORD_SYN_ACK: Word.ValueType  # 2
+WORD_RESET: Word.ValueType  # 3
+Global___Word: _TypeAlias = Word  # noqa: Y015
+
+class _AnswerMark:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerMarkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMark.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_MARK_UNSPECIFIED: _AnswerMark.ValueType  # 0
+    ANSWER_MARK_NAT: _AnswerMark.ValueType  # 1
+    """The quoted source is not ours: something rewrites it."""
+    ANSWER_MARK_QUOTE_ALTERED: _AnswerMark.ValueType  # 2
+    """One of the two carriers of the probe's id was changed on the way."""
+
+class AnswerMark(_AnswerMark, metaclass=_AnswerMarkEnumTypeWrapper):
+    """What was odd about an answer."""
+
+ANSWER_MARK_UNSPECIFIED: AnswerMark.ValueType  # 0
+ANSWER_MARK_NAT: AnswerMark.ValueType  # 1
+"""The quoted source is not ours: something rewrites it."""
+ANSWER_MARK_QUOTE_ALTERED: AnswerMark.ValueType  # 2
+"""One of the two carriers of the probe's id was changed on the way."""
+Global___AnswerMark: _TypeAlias = AnswerMark  # noqa: Y015
+
 class _Bound:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -46,6 +90,36 @@ BOUND_UNKNOWN: Bound.ValueType  # 3
 Global___Bound: _TypeAlias = Bound  # noqa: Y015
 
 @_typing.final
+class MplsEntry(_message.Message):
+    """One entry of a label stack that a router reported (RFC 4950)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    TRAFFIC_CLASS_FIELD_NUMBER: _builtins.int
+    BOTTOM_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    label: _builtins.int
+    traffic_class: _builtins.int
+    bottom: _builtins.bool
+    ttl: _builtins.int
+    def __init__(
+        self,
+        *,
+        label: _builtins.int = ...,
+        traffic_class: _builtins.int = ...,
+        bottom: _builtins.bool = ...,
+        ttl: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom", b"bottom", "label", b"label", "traffic_class", b"traffic_class", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MplsEntry: _TypeAlias = MplsEntry  # noqa: Y015
+
+@_typing.final
 class ProbeRecord(_message.Message):
     """One probe and what came back for it. Times are relative to TrainRecord.t0_unix_ns."""
 
@@ -62,6 +136,9 @@ class ProbeRecord(_message.Message):
     REPLY_TTL_FIELD_NUMBER: _builtins.int
     QUOTED_TTL_FIELD_NUMBER: _builtins.int
     QUEUED_NS_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    MPLS_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     size_bytes: _builtins.int
     muted: _builtins.bool
@@ -80,6 +157,13 @@ class ProbeRecord(_message.Message):
     """TTL of our probe as the answer quotes it; absent in an echo reply."""
     queued_ns: _builtins.int
     """When it entered the sending interface's queue, before any shaper there."""
+    word: Global___Word.ValueType
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedScalarFieldContainer[Global___AnswerMark.ValueType]: ...
+    @_builtins.property
+    def mpls(self) -> _containers.RepeatedCompositeFieldContainer[Global___MplsEntry]:
+        """Outermost first."""
+
     def __init__(
         self,
         *,
@@ -94,10 +178,13 @@ class ProbeRecord(_message.Message):
         reply_ttl: _builtins.int = ...,
         quoted_ttl: _builtins.int | None = ...,
         queued_ns: _builtins.int | None = ...,
+        word: Global___Word.ValueType = ...,
+        marks: _abc.Iterable[Global___AnswerMark.ValueType] | None = ...,
+        mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__queued_ns: _TypeAlias = _typing.Literal["queued_ns"]  # noqa: Y015
     _WhichOneofArgType__queued_ns: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns"]  # noqa: Y015
@@ -132,6 +219,7 @@ class TrainRecord(_message.Message):
     UNMATCHED_FIELD_NUMBER: _builtins.int
     RECEIVE_DROPS_FIELD_NUMBER: _builtins.int
     CUT_SHORT_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
     t0_unix_ns: _builtins.int
     kernel_tx: _builtins.bool
     """Stamped by the kernel, else by the process."""
@@ -144,6 +232,8 @@ class TrainRecord(_message.Message):
     """Answers that the kernel dropped for want of space."""
     cut_short: _builtins.bool
     """The deadline, an abort or the byte cap ended it before its last packet."""
+    flow: _builtins.int
+    """Another number is another flow, as a load balancer sees it."""
     @_builtins.property
     def probes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeRecord]: ...
     def __init__(
@@ -157,10 +247,11 @@ class TrainRecord(_message.Message):
         unmatched: _builtins.int = ...,
         receive_drops: _builtins.int = ...,
         cut_short: _builtins.bool = ...,
+        flow: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_short", b"cut_short", "duplicates", b"duplicates", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "probes", b"probes", "receive_drops", b"receive_drops", "t0_unix_ns", b"t0_unix_ns", "unmatched", b"unmatched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_short", b"cut_short", "duplicates", b"duplicates", "flow", b"flow", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "probes", b"probes", "receive_drops", b"receive_drops", "t0_unix_ns", b"t0_unix_ns", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,6 +259,8 @@ Global___TrainRecord: _TypeAlias = TrainRecord  # noqa: Y015
 
 @_typing.final
 class PingParameters(_message.Message):
+    """Fields with presence are newer than the first version: absent means their default."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNT_FIELD_NUMBER: _builtins.int
@@ -175,13 +268,24 @@ class PingParameters(_message.Message):
     PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    PROTO_FIELD_NUMBER: _builtins.int
+    SPACING_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    DSCP_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     interval_s: _builtins.float
     payload_bytes: _builtins.int
-    """After the 8 bytes of the ICMP header."""
+    """After the 8 bytes of the ICMP or UDP header; a SYN has none."""
     timeout_s: _builtins.float
     """An answer after this is a loss (RFC 6673)."""
     ttl: _builtins.int
+    proto: _builtins.str
+    """"icmp", "udp" or "tcp"."""
+    spacing: _builtins.str
+    """"periodic" or "poisson"."""
+    port: _builtins.int
+    """Destination port of UDP and TCP."""
+    dscp: _builtins.int
     def __init__(
         self,
         *,
@@ -190,12 +294,31 @@ class PingParameters(_message.Message):
         payload_bytes: _builtins.int = ...,
         timeout_s: _builtins.float = ...,
         ttl: _builtins.int = ...,
+        proto: _builtins.str | None = ...,
+        spacing: _builtins.str | None = ...,
+        port: _builtins.int | None = ...,
+        dscp: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_port", b"_port", "_proto", b"_proto", "_spacing", b"_spacing", "dscp", b"dscp", "port", b"port", "proto", b"proto", "spacing", b"spacing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "interval_s", b"interval_s", "payload_bytes", b"payload_bytes", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_port", b"_port", "_proto", b"_proto", "_spacing", b"_spacing", "count", b"count", "dscp", b"dscp", "interval_s", b"interval_s", "payload_bytes", b"payload_bytes", "port", b"port", "proto", b"proto", "spacing", b"spacing", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__dscp: _TypeAlias = _typing.Literal["dscp"]  # noqa: Y015
+    _WhichOneofArgType__dscp: _TypeAlias = _typing.Literal["_dscp", b"_dscp"]  # noqa: Y015
+    _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
+    _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
+    _WhichOneofReturnType__proto: _TypeAlias = _typing.Literal["proto"]  # noqa: Y015
+    _WhichOneofArgType__proto: _TypeAlias = _typing.Literal["_proto", b"_proto"]  # noqa: Y015
+    _WhichOneofReturnType__spacing: _TypeAlias = _typing.Literal["spacing"]  # noqa: Y015
+    _WhichOneofArgType__spacing: _TypeAlias = _typing.Literal["_spacing", b"_spacing"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dscp) -> _WhichOneofReturnType__dscp | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proto) -> _WhichOneofReturnType__proto | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spacing) -> _WhichOneofReturnType__spacing | None: ...
 
 Global___PingParameters: _TypeAlias = PingParameters  # noqa: Y015
 
@@ -204,16 +327,20 @@ class PingObservations(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRAINS_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    target: _builtins.bytes
+    """The destination's address, 4 or 16 bytes; empty in old observations."""
     @_builtins.property
     def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]: ...
     def __init__(
         self,
         *,
         trains: _abc.Iterable[Global___TrainRecord] | None = ...,
+        target: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,6 +368,13 @@ class PingResult(_message.Message):
     IPDV_NS_FIELD_NUMBER: _builtins.int
     REPLY_TTL_FIELD_NUMBER: _builtins.int
     REVERSE_HOPS_FIELD_NUMBER: _builtins.int
+    LOSS_RUNS_FIELD_NUMBER: _builtins.int
+    LOSS_AFTER_LOSS_RATIO_FIELD_NUMBER: _builtins.int
+    JITTER_RFC3550_NS_FIELD_NUMBER: _builtins.int
+    REORDER_EXTENT_MAX_FIELD_NUMBER: _builtins.int
+    AMBIGUOUS_FIELD_NUMBER: _builtins.int
+    RATE_LIMITED_SUSPECTED_FIELD_NUMBER: _builtins.int
+    PORT_STATE_FIELD_NUMBER: _builtins.int
     sent: _builtins.int
     answered: _builtins.int
     late: _builtins.int
@@ -266,6 +400,22 @@ class PingResult(_message.Message):
     reply_ttl: _builtins.int
     """Commonest TTL of the answers, and the hops back that it suggests."""
     reverse_hops: _builtins.int
+    loss_after_loss_ratio: _builtins.float
+    """P(lost | the one before was lost), 0..1; absent where no loss had a successor."""
+    jitter_rfc3550_ns: _builtins.int
+    """Smoothed |RTT(i) - RTT(i-1)| as of the last pair (RFC 3550 6.4.1); absent below two answers."""
+    reorder_extent_max: _builtins.int
+    """Largest reordering extent (RFC 4737 4.2), in packets; absent with `reordered`."""
+    ambiguous: _builtins.int
+    """Answers that a retransmission may have caused (Karn): neither answered nor lost."""
+    rate_limited_suspected: _builtins.bool
+    """The losses look like a destination that answers about once a second: no path loss."""
+    port_state: _builtins.str
+    """"open" or "closed"; empty: not asked, or it did not say."""
+    @_builtins.property
+    def loss_runs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Lengths of the runs of consecutive losses, in sending order."""
+
     def __init__(
         self,
         *,
@@ -287,13 +437,26 @@ class PingResult(_message.Message):
         ipdv_ns: _builtins.int | None = ...,
         reply_ttl: _builtins.int | None = ...,
         reverse_hops: _builtins.int | None = ...,
+        loss_runs: _abc.Iterable[_builtins.int] | None = ...,
+        loss_after_loss_ratio: _builtins.float | None = ...,
+        jitter_rfc3550_ns: _builtins.int | None = ...,
+        reorder_extent_max: _builtins.int | None = ...,
+        ambiguous: _builtins.int = ...,
+        rate_limited_suspected: _builtins.bool = ...,
+        port_state: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ipdv_ns", b"_ipdv_ns", "_reordered", b"_reordered", "_reply_ttl", b"_reply_ttl", "_reverse_hops", b"_reverse_hops", "_rtt_max_ns", b"_rtt_max_ns", "_rtt_mean_ns", b"_rtt_mean_ns", "_rtt_median_ns", b"_rtt_median_ns", "_rtt_min_ns", b"_rtt_min_ns", "_rtt_p95_ns", b"_rtt_p95_ns", "_rtt_stddev_ns", b"_rtt_stddev_ns", "ipdv_ns", b"ipdv_ns", "reordered", b"reordered", "reply_ttl", b"reply_ttl", "reverse_hops", b"reverse_hops", "rtt_max_ns", b"rtt_max_ns", "rtt_mean_ns", b"rtt_mean_ns", "rtt_median_ns", b"rtt_median_ns", "rtt_min_ns", b"rtt_min_ns", "rtt_p95_ns", b"rtt_p95_ns", "rtt_stddev_ns", b"rtt_stddev_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ipdv_ns", b"_ipdv_ns", "_jitter_rfc3550_ns", b"_jitter_rfc3550_ns", "_loss_after_loss_ratio", b"_loss_after_loss_ratio", "_reorder_extent_max", b"_reorder_extent_max", "_reordered", b"_reordered", "_reply_ttl", b"_reply_ttl", "_reverse_hops", b"_reverse_hops", "_rtt_max_ns", b"_rtt_max_ns", "_rtt_mean_ns", b"_rtt_mean_ns", "_rtt_median_ns", b"_rtt_median_ns", "_rtt_min_ns", b"_rtt_min_ns", "_rtt_p95_ns", b"_rtt_p95_ns", "_rtt_stddev_ns", b"_rtt_stddev_ns", "ipdv_ns", b"ipdv_ns", "jitter_rfc3550_ns", b"jitter_rfc3550_ns", "loss_after_loss_ratio", b"loss_after_loss_ratio", "reorder_extent_max", b"reorder_extent_max", "reordered", b"reordered", "reply_ttl", b"reply_ttl", "reverse_hops", b"reverse_hops", "rtt_max_ns", b"rtt_max_ns", "rtt_mean_ns", b"rtt_mean_ns", "rtt_median_ns", b"rtt_median_ns", "rtt_min_ns", b"rtt_min_ns", "rtt_p95_ns", b"rtt_p95_ns", "rtt_stddev_ns", b"rtt_stddev_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ipdv_ns", b"_ipdv_ns", "_reordered", b"_reordered", "_reply_ttl", b"_reply_ttl", "_reverse_hops", b"_reverse_hops", "_rtt_max_ns", b"_rtt_max_ns", "_rtt_mean_ns", b"_rtt_mean_ns", "_rtt_median_ns", b"_rtt_median_ns", "_rtt_min_ns", b"_rtt_min_ns", "_rtt_p95_ns", b"_rtt_p95_ns", "_rtt_stddev_ns", b"_rtt_stddev_ns", "answered", b"answered", "duplicates", b"duplicates", "ipdv_ns", b"ipdv_ns", "late", b"late", "loss_high_ratio", b"loss_high_ratio", "loss_low_ratio", b"loss_low_ratio", "loss_max_run", b"loss_max_run", "loss_ratio", b"loss_ratio", "reordered", b"reordered", "reply_ttl", b"reply_ttl", "reverse_hops", b"reverse_hops", "rtt_max_ns", b"rtt_max_ns", "rtt_mean_ns", b"rtt_mean_ns", "rtt_median_ns", b"rtt_median_ns", "rtt_min_ns", b"rtt_min_ns", "rtt_p95_ns", b"rtt_p95_ns", "rtt_stddev_ns", b"rtt_stddev_ns", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ipdv_ns", b"_ipdv_ns", "_jitter_rfc3550_ns", b"_jitter_rfc3550_ns", "_loss_after_loss_ratio", b"_loss_after_loss_ratio", "_reorder_extent_max", b"_reorder_extent_max", "_reordered", b"_reordered", "_reply_ttl", b"_reply_ttl", "_reverse_hops", b"_reverse_hops", "_rtt_max_ns", b"_rtt_max_ns", "_rtt_mean_ns", b"_rtt_mean_ns", "_rtt_median_ns", b"_rtt_median_ns", "_rtt_min_ns", b"_rtt_min_ns", "_rtt_p95_ns", b"_rtt_p95_ns", "_rtt_stddev_ns", b"_rtt_stddev_ns", "ambiguous", b"ambiguous", "answered", b"answered", "duplicates", b"duplicates", "ipdv_ns", b"ipdv_ns", "jitter_rfc3550_ns", b"jitter_rfc3550_ns", "late", b"late", "loss_after_loss_ratio", b"loss_after_loss_ratio", "loss_high_ratio", b"loss_high_ratio", "loss_low_ratio", b"loss_low_ratio", "loss_max_run", b"loss_max_run", "loss_ratio", b"loss_ratio", "loss_runs", b"loss_runs", "port_state", b"port_state", "rate_limited_suspected", b"rate_limited_suspected", "reorder_extent_max", b"reorder_extent_max", "reordered", b"reordered", "reply_ttl", b"reply_ttl", "reverse_hops", b"reverse_hops", "rtt_max_ns", b"rtt_max_ns", "rtt_mean_ns", b"rtt_mean_ns", "rtt_median_ns", b"rtt_median_ns", "rtt_min_ns", b"rtt_min_ns", "rtt_p95_ns", b"rtt_p95_ns", "rtt_stddev_ns", b"rtt_stddev_ns", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ipdv_ns: _TypeAlias = _typing.Literal["ipdv_ns"]  # noqa: Y015
     _WhichOneofArgType__ipdv_ns: _TypeAlias = _typing.Literal["_ipdv_ns", b"_ipdv_ns"]  # noqa: Y015
+    _WhichOneofReturnType__jitter_rfc3550_ns: _TypeAlias = _typing.Literal["jitter_rfc3550_ns"]  # noqa: Y015
+    _WhichOneofArgType__jitter_rfc3550_ns: _TypeAlias = _typing.Literal["_jitter_rfc3550_ns", b"_jitter_rfc3550_ns"]  # noqa: Y015
+    _WhichOneofReturnType__loss_after_loss_ratio: _TypeAlias = _typing.Literal["loss_after_loss_ratio"]  # noqa: Y015
+    _WhichOneofArgType__loss_after_loss_ratio: _TypeAlias = _typing.Literal["_loss_after_loss_ratio", b"_loss_after_loss_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__reorder_extent_max: _TypeAlias = _typing.Literal["reorder_extent_max"]  # noqa: Y015
+    _WhichOneofArgType__reorder_extent_max: _TypeAlias = _typing.Literal["_reorder_extent_max", b"_reorder_extent_max"]  # noqa: Y015
     _WhichOneofReturnType__reordered: _TypeAlias = _typing.Literal["reordered"]  # noqa: Y015
     _WhichOneofArgType__reordered: _TypeAlias = _typing.Literal["_reordered", b"_reordered"]  # noqa: Y015
     _WhichOneofReturnType__reply_ttl: _TypeAlias = _typing.Literal["reply_ttl"]  # noqa: Y015
@@ -314,6 +477,12 @@ class PingResult(_message.Message):
     _WhichOneofArgType__rtt_stddev_ns: _TypeAlias = _typing.Literal["_rtt_stddev_ns", b"_rtt_stddev_ns"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ipdv_ns) -> _WhichOneofReturnType__ipdv_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter_rfc3550_ns) -> _WhichOneofReturnType__jitter_rfc3550_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_after_loss_ratio) -> _WhichOneofReturnType__loss_after_loss_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reorder_extent_max) -> _WhichOneofReturnType__reorder_extent_max | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reordered) -> _WhichOneofReturnType__reordered | None: ...
     @_typing.overload

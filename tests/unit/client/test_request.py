@@ -43,5 +43,6 @@ def test_a_request_above_the_frame_cap_is_never_sent() -> None:
 
 def test_options_are_listed_with_range_and_default() -> None:
     lines = option_lines(technique_named("ping").options())
-    assert lines[0].startswith("count ")
-    assert "(1 to 1000 packets; default 10)" in lines[0]
+    assert lines[0].startswith("proto ")
+    assert "(1 to 1000 packets; default 10)" in lines[1]
+    assert "(0.01 to 60 s; default 0.2, udp 1)" in lines[2]

@@ -64,6 +64,13 @@ def test_one_agent_is_enough_and_is_named() -> None:
     assert held([parse("rtt_median>100ms", "ping")], [made]) == []
 
 
+def test_a_destination_that_rations_its_answers_has_no_loss_to_compare() -> None:
+    rationed = ping(loss_ratio=0.6)
+    rationed.rate_limited_suspected = True
+    made = report("ping", result("ams", rationed))
+    assert held([parse("loss>1%", "ping")], [made]) == []
+
+
 def test_a_failed_ping_still_has_its_loss() -> None:
     made = report("ping", result("ams", ping(None, loss_ratio=1.0), end=END_FAILED))
     assert held([parse("loss>50%", "ping")], [made])

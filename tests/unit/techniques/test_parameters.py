@@ -42,7 +42,7 @@ def test_every_option_has_a_help_text_and_bounds(cls: type[Any], message: type[A
 @pytest.mark.parametrize(
     ("texts", "complaint"),
     [
-        ({"cuont": "3"}, "there is no parameter 'cuont'; there are count, interval_s,"),
+        ({"cuont": "3"}, "there is no parameter 'cuont'; there are proto, count, interval_s,"),
         ({"count": "0"}, "count must be 1 to 1000 packets, not 0"),
         ({"count": "1001"}, "count must be 1 to 1000 packets, not 1001"),
         ({"count": "ten"}, "count must be 1 to 1000 packets, not 'ten'"),
@@ -71,3 +71,30 @@ def test_words_and_switches() -> None:
 def test_a_message_out_of_range_is_refused_too() -> None:
     with pytest.raises(BadParameters, match="count must be"):
         parameters.from_message(PingParameters, techniques_pb2.PingParameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "interval_s", "port"),
+    [
+        ({}, 0.2, 33434),
+        ({"proto": "udp"}, 1.0, 33434),
+        ({"proto": "tcp"}, 0.2, 443),
+        ({"proto": "udp", "interval_s": "0.5", "port": "53"}, 0.5, 53),
+    ],
+)
+def test_a_default_may_hang_on_another_parameter(
+    options: dict[str, str], interval_s: float, port: int
+) -> None:
+    chosen = parameters.parse(PingParameters, options)
+    assert (chosen.interval_s, chosen.port) == (interval_s, port)
+    shown = {option.name: option.default for option in parameters.options(PingParameters)}
+    assert (shown["interval_s"], shown["port"]) == ("0.2, udp 1", "33434, tcp 443")
+
+
+def test_what_an_older_message_lacks_keeps_its_default() -> None:
+    old = techniques_pb2.PingParameters(
+        count=7, interval_s=0.5, payload_bytes=56, timeout_s=2, ttl=64
+    )
+    chosen = parameters.from_message(PingParameters, old)
+    assert chosen == PingParameters(count=7, interval_s=0.5)
+    assert (chosen.proto, chosen.spacing, chosen.dscp) == ("icmp", "periodic", 0)

@@ -1,101 +1,24 @@
 from __future__ import annotations
 
-import random
 from ipaddress import IPv6Address
 from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from emodis.packets.model import Kind
 from emodis.techniques.base import Context, Measured
-from emodis.techniques.ping import Ping, estimate
+from emodis.techniques.ping import Ping
 from emodis.wire.v1.common_pb2 import Blame, End, Quality
-from emodis.wire.v1.techniques_pb2 import ProbeRecord
+from emodis.wire.v1.techniques_pb2 import PingObservations, PingParameters
 from tests.support.fluid import MS, TARGET, Path, drive, path
 
 PING = Ping()
 
 
-def echo(sent_ns: int, rtt_ns: int | None, ttl: int = 60) -> ProbeRecord:
-    probe = ProbeRecord(ttl=64, size_bytes=84, sent_ns=sent_ns)
-    if rtt_ns is not None:
-        probe.received_ns = sent_ns + rtt_ns
-        probe.address = TARGET.packed
-        probe.reply_ttl = ttl
-    return probe
-
-
 def measure(network: Path, **options: str) -> Measured:
     call = PING.call(options)
     return drive(PING.conversation(call, Context(address=TARGET, seed=1)), network)
-
-
-def test_worked_example() -> None:
-    """Five probes 200 ms apart: 20, 22, lost, 21, and one that comes after the timeout."""
-    rtts_ms = [20, 22, None, 21, 2001]
-    probes = [
-        echo(i * 200 * MS, None if rtt is None else rtt * MS) for i, rtt in enumerate(rtts_ms)
-    ]
-    result = estimate(probes, timeout_s=2.0, interval_s=0.2)
-    assert (result.sent, result.answered, result.late) == (5, 3, 1)
-    assert result.loss_ratio == pytest.approx(0.4)
-    assert result.loss_max_run == 1
-    assert (result.rtt_min_ns, result.rtt_median_ns, result.rtt_max_ns) == (
-        20 * MS,
-        21 * MS,
-        22 * MS,
-    )
-    assert result.rtt_stddev_ns == MS
-    # Only 20 -> 22 are neighbours.
-    assert result.ipdv_ns == 2 * MS
-    # 200 ms between probes are more than twice the spread of 2 ms: nothing could overtake.
-    assert not result.HasField("reordered")
-    assert (result.reply_ttl, result.reverse_hops) == (60, 4)
-
-
-def test_one_answer_has_no_variation() -> None:
-    result = estimate([echo(0, 5 * MS), echo(MS, None)], timeout_s=1)
-    assert not result.HasField("ipdv_ns")
-    assert not result.HasField("rtt_stddev_ns")
-    assert not result.HasField("reordered")
-    assert result.rtt_median_ns == 5 * MS
-
-
-def test_overtaking_is_counted_where_it_is_possible() -> None:
-    probes = [echo(0, 100 * MS), echo(10 * MS, 20 * MS), echo(20 * MS, 20 * MS)]
-    assert estimate(probes, timeout_s=1, interval_s=0.01).reordered == 1
-
-
-@given(
-    rtts_ms=st.lists(st.none() | st.integers(0, 3000), min_size=1, max_size=40),
-    shift_ns=st.integers(0, 10**18),
-)
-def test_only_differences_of_time_matter(rtts_ms: list[int | None], shift_ns: int) -> None:
-    def probes(shift_ns: int) -> list[ProbeRecord]:
-        return [
-            echo(shift_ns + i * 10 * MS, None if rtt is None else rtt * MS)
-            for i, rtt in enumerate(rtts_ms)
-        ]
-
-    here = estimate(probes(0), timeout_s=2.0, interval_s=0.01)
-    there = estimate(probes(shift_ns), timeout_s=2.0, interval_s=0.01)
-    assert here == there
-    assert here.answered + here.late <= here.sent
-    assert here.loss_low_ratio <= here.loss_ratio + 1e-9
-    assert here.loss_ratio <= here.loss_high_ratio + 1e-9
-
-
-def test_the_interval_contains_the_true_loss_nine_times_of_ten() -> None:
-    hits = 0
-    for seed in range(100):
-        chance = random.Random(seed)
-        probes = [echo(i, None if chance.random() < 0.1 else 5) for i in range(200)]
-        result = estimate(probes, timeout_s=1)
-        hits += result.loss_low_ratio <= 0.1 <= result.loss_high_ratio
-    assert hits >= 90
 
 
 def test_the_conversation_asks_for_one_paced_train() -> None:
@@ -110,9 +33,119 @@ def test_the_conversation_asks_for_one_paced_train() -> None:
     assert train.wait_ns == 2000 * MS
 
 
-def test_ipv6_has_a_longer_header() -> None:
-    context = Context(address=IPv6Address("2001:db8::1"), seed=3)
-    assert next(PING.conversation(PING.call({}), context)).probes[0].size_bytes == 104
+@pytest.mark.parametrize(
+    ("options", "v4_bytes", "v6_bytes"),
+    [
+        ({}, 84, 104),
+        ({"proto": "udp", "payload_bytes": "100"}, 128, 148),
+        # A SYN with its options and nothing else.
+        ({"proto": "tcp", "payload_bytes": "100"}, 60, 80),
+        ({"payload_bytes": "1452"}, 1480, 1500),
+    ],
+)
+def test_sizes_are_those_of_whole_packets(
+    options: dict[str, str], v4_bytes: int, v6_bytes: int
+) -> None:
+    for address, size_bytes in ((TARGET, v4_bytes), (IPv6Address("2001:db8::1"), v6_bytes)):
+        talk = PING.conversation(PING.call(options), Context(address=address, seed=3))
+        assert next(talk).probes[0].size_bytes == size_bytes
+
+
+def test_a_payload_that_ipv6_has_no_room_for_is_refused_before_anything_is_sent() -> None:
+    call = PING.call({"payload_bytes": "1472"})
+    talk = PING.conversation(call, Context(address=IPv6Address("2001:db8::1"), seed=3))
+    with pytest.raises(StopIteration) as end:
+        next(talk)
+    ending = end.value.value.ending
+    assert (ending.reason, ending.blame) == ("bad_params", Blame.BLAME_US)
+    assert "payload_bytes may be at most 1452 over IPv6" in ending.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "port", "dscp"),
+    [
+        ({"proto": "udp"}, Kind.UDP, 33434, 0),
+        ({"proto": "udp", "port": "53", "dscp": "46"}, Kind.UDP, 53, 46),
+        ({"proto": "tcp"}, Kind.TCP_SYN, 443, 0),
+        ({"dscp": "8"}, Kind.ICMP_ECHO, 33434, 8),
+    ],
+)
+def test_protocol_port_and_service_class_reach_the_packets(
+    options: dict[str, str], kind: Kind, port: int, dscp: int
+) -> None:
+    train = next(PING.conversation(PING.call(options), Context(address=TARGET, seed=3)))
+    assert (train.kind, train.port, train.dscp) == (kind, port, dscp)
+
+
+def test_poisson_intervals_are_exponential_and_never_outlast_the_deadline() -> None:
+    call = PING.call({"spacing": "poisson", "count": "200", "interval_s": "0.1"})
+    longest_ns = round(1.1 * 199 * 0.1e9) + 200
+    squares = []
+    for seed in range(20):
+        train = next(PING.conversation(call, Context(address=TARGET, seed=seed)))
+        gaps = [probe.after_ns for probe in train.probes[1:]]
+        assert min(gaps) > 0
+        assert sum(gaps) <= longest_ns
+        mean = sum(gaps) / len(gaps)
+        squares.append(sum((gap / mean - 1) ** 2 for gap in gaps) / len(gaps))
+    # Exponential times have a coefficient of variation of 1, periodic ones of 0.06.
+    assert 0.8 < sum(squares) / len(squares) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("proto", "port_open", "state"),
+    [
+        ("udp", False, "closed"),
+        ("udp", True, "open"),
+        ("tcp", False, "closed"),
+        ("tcp", True, "open"),
+    ],
+)
+def test_udp_and_tcp_are_answered_and_say_whether_the_port_is_open(
+    proto: str, port_open: bool, state: str
+) -> None:
+    network = path([100.0, 100.0])
+    network.nodes[-1].port_open = port_open
+    measured = measure(network, proto=proto)
+    result: Any = measured.result
+    assert (measured.ending.end, result.answered, result.port_state) == (End.END_DONE, 10, state)
+    again = PING.estimate(PING.call({"proto": proto}), measured.observations.SerializeToString())
+    assert again == measured
+
+
+def test_a_rationed_destination_is_poor_evidence_and_says_why() -> None:
+    network = path([100.0])
+    network.nodes[-1].tokens_per_s = 1.0
+    measured = measure(network, proto="udp", interval_s="0.1", count="40")
+    assert measured.quality.word == Quality.WORD_POOR
+    assert "about once a second: no loss follows" in measured.quality.reasons[0]
+    slow = path([100.0])
+    slow.nodes[-1].tokens_per_s = 1.0
+    result: Any = measure(slow, proto="udp", count="30").result
+    assert (result.loss_ratio, result.rate_limited_suspected) == (0.0, False)
+
+
+def test_a_firewall_that_rejects_is_no_answer() -> None:
+    network = path([100.0, 100.0, 100.0])
+    network.nodes[1].refuse_code = 3
+    for proto in ("icmp", "udp", "tcp"):
+        measured = measure(network, proto=proto)
+        assert (measured.ending.reason, measured.ending.blame) == (
+            "filtered",
+            Blame.BLAME_NETWORK,
+        )
+
+
+def test_observations_of_the_first_version_can_still_be_estimated() -> None:
+    measured = measure(path([100.0]))
+    observations: Any = measured.observations
+    old = PingObservations(trains=observations.trains)
+    old_call = PING.call({})
+    old_call.body = PingParameters(
+        count=10, interval_s=0.2, payload_bytes=56, timeout_s=2.0, ttl=64
+    ).SerializeToString()
+    again = PING.estimate(old_call, old.SerializeToString())
+    assert (again.ending, again.result) == (measured.ending, measured.result)
 
 
 def test_over_a_path() -> None:

@@ -27,7 +27,7 @@ def test_a_class_or_an_instance_becomes_a_technique(thing: str) -> None:
     assert (
         technique.worst_case(call).duration_s < technique.worst_case(technique.call({})).duration_s
     )
-    assert technique.options()[0].name == "count"
+    assert "count" in {option.name for option in technique.options()}
 
 
 def test_it_is_loaded_once() -> None:

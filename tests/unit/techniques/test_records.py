@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emodis.packets.model import Echo, Kind, Probe, Reply, ReplyKind, Train, TrainOutcome
+from emodis.packets.model import (
+    Echo,
+    Kind,
+    Mark,
+    MplsLabel,
+    Probe,
+    Reply,
+    ReplyKind,
+    Train,
+    TrainOutcome,
+)
 from emodis.techniques import records
 from emodis.wire.v1.techniques_pb2 import ProbeRecord, TrainRecord
 
@@ -16,19 +26,31 @@ TYPES_V6 = {ReplyKind.ECHO_REPLY: 129, ReplyKind.TIME_EXCEEDED: 3, ReplyKind.UNR
 times = st.integers(T0, T0 + 10**11)
 
 
+labels = st.builds(
+    MplsLabel,
+    label=st.integers(0, 2**20 - 1),
+    traffic_class=st.integers(0, 7),
+    bottom=st.booleans(),
+    ttl=st.integers(0, 255),
+)
+
+
 @st.composite
 def replies(draw: st.DrawFn) -> Reply:
     address = draw(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
-    kind = draw(st.sampled_from(list(TYPES_V4)))
+    kind = draw(st.sampled_from(ReplyKind))
     types = TYPES_V4 if isinstance(address, IPv4Address) else TYPES_V6
     return Reply(
         received_ns=draw(times),
         address=address,
         kind=kind,
-        icmp_type=types[kind],
+        # The target's own words are no ICMP messages.
+        icmp_type=types.get(kind, 0),
         icmp_code=draw(st.integers(0, 15)),
         ttl=draw(st.integers(0, 255)),
         quoted_ttl=draw(st.none() | st.integers(0, 255)),
+        marks=draw(st.frozensets(st.sampled_from(Mark))),
+        mpls=tuple(draw(st.lists(labels, max_size=3))),
     )
 
 
@@ -53,9 +75,10 @@ outcomes = st.builds(
 @given(outcomes)
 def test_a_record_gives_back_the_outcome_it_was_made_of(outcome: TrainOutcome) -> None:
     probes = tuple(Probe(ttl=i + 1, size_bytes=60, muted=i % 2 == 1) for i in range(6))
-    train = Train(kind=Kind.UDP, probes=probes[: len(outcome.echoes)], wait_ns=1)
+    train = Train(kind=Kind.UDP, probes=probes[: len(outcome.echoes)], wait_ns=1, flow=7)
     record = TrainRecord.FromString(records.to_record(train, outcome).SerializeToString())
     assert records.to_outcome(record) == outcome
+    assert record.flow == 7
     assert [(p.ttl, p.size_bytes, p.muted) for p in record.probes] == [
         (p.ttl, p.size_bytes, p.muted) for p in train.probes
     ]

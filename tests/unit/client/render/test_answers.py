@@ -198,6 +198,17 @@ def test_round_trips() -> None:
     )
 
 
+def test_a_destination_that_rations_its_answers_shows_no_loss() -> None:
+    rationed = ping(loss_ratio=0.6)
+    rationed.rate_limited_suspected, rationed.port_state = True, "closed"
+    found = sentence(result("a", rationed), technique="ping")
+    assert found.endswith(
+        "loss is unknown, because it seems to answer about once a second; the port is closed."
+    )
+    found = sentence(result("a", rationed), result("b", ping()), technique="ping")
+    assert "; no probe was lost; the port is closed." in found
+
+
 HOPS = st.lists(st.sampled_from(["", "10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1"]), max_size=6)
 
 

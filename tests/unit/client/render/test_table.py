@@ -111,5 +111,16 @@ def test_what_a_master_sends_cannot_colour_or_mark_up_the_terminal() -> None:
     assert "[link=http://198.51.100.1]click[/link]" in text
 
 
+def test_oddities_of_a_ping_have_columns_only_where_there_are_any() -> None:
+    odd = ping(loss_ratio=0.5)
+    odd.rate_limited_suspected, odd.duplicates, odd.reordered = True, 3, 2
+    text = rendered(report("ping", result("ams", odd), result("bru", ping())), width=140)
+    heading, odd_line = (text.splitlines()[n].split() for n in (2, 3))
+    assert heading[-3:] == ["duplicates", "reordered", "quality"]
+    assert odd_line[-3:] == ["3", "2", "good"]
+    assert "50 % ?" in text
+    assert "late" not in heading
+
+
 def test_nothing_arrived_prints_nothing() -> None:
     assert rendered(Report()) == "\n"

@@ -1,0 +1,81 @@
+"""How a ping ended and how far its numbers can be trusted, with the reasons for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emodis.packets.model import ReplyKind
+from emodis.techniques import records
+from emodis.techniques.ping_statistics import Manner, is_answer
+from emodis.techniques.skeleton import DONE, failed, grade
+from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
+from emodis.wire.v1.techniques_pb2 import PingResult, ProbeRecord, TrainRecord
+
+# What a filtering router answers: network, host or communication administratively prohibited; and
+# port unreachable, by which firewalls reject, where it is no answer of the destination.
+_PROHIBITED_CODES = {4: frozenset({3, 9, 10, 13}), 16: frozenset({1, 4})}
+_NO_REPLY = {
+    "icmp": "Nothing answered: the destination is down or drops echo requests; try traceroute.",
+    "udp": "Nothing answered: the destination is down, drops UDP, or a silent service has the "
+    "port; try -o proto=icmp or another port.",
+    "tcp": "Nothing answered: the destination is down or a firewall drops the SYNs; try another "
+    "port or -o proto=icmp.",
+}
+_PROBES = {"icmp": "echo requests", "udp": "these UDP packets", "tcp": "connections to this port"}
+
+
+def ending(sent: Sequence[ProbeRecord], result: PingResult, manner: Manner) -> Ending:
+    """Done if the destination answered at all; else the reason that is nearest to the truth."""
+    answers = [probe for probe in sent if is_answer(probe, manner)]
+    if any((records.rtt_ns(probe) or 0) < 0 for probe in answers):
+        return failed(
+            "clock_step",
+            "The measuring host's clock was set back during the run; measure again.",
+            Blame.BLAME_AGENT,
+        )
+    if not sent:
+        return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+    if result.answered:
+        return DONE
+    others = [probe for probe in sent if not is_answer(probe, manner)]
+    refusals = [p for p in others if records.reply_kind(p) is ReplyKind.UNREACHABLE]
+    if refusals:
+        return _unreachable(refusals[-1], manner)
+    if any(records.reply_kind(probe) is ReplyKind.TIME_EXCEEDED for probe in others):
+        return failed(
+            "ttl_exceeded",
+            "A router dropped the probes; give a larger ttl, or look for a loop by traceroute.",
+            Blame.BLAME_NETWORK,
+        )
+    return failed("no_reply", _NO_REPLY[manner.proto], Blame.BLAME_TARGET)
+
+
+def _unreachable(answer: ProbeRecord, manner: Manner) -> Ending:
+    router = records.to_address(answer.address)
+    if answer.icmp_code in _PROHIBITED_CODES[len(answer.address)]:
+        hint = f"{router} forbids {_PROBES[manner.proto]}."
+        return failed("filtered", hint, Blame.BLAME_NETWORK)
+    return failed(
+        f"unreachable({answer.icmp_code})",
+        f"{router} says that the destination cannot be reached.",
+        Blame.BLAME_NETWORK,
+    )
+
+
+def quality(wanted: int, trains: Sequence[TrainRecord], result: PingResult) -> Quality:
+    """The quality word with its reasons; `wanted` probes were asked for."""
+    fair: list[str] = []
+    poor: list[str] = []
+    if any(train.cut_short for train in trains):
+        poor.append(f"stopped after {result.sent} of {wanted} probes")
+    if any(train.receive_drops for train in trains):
+        poor.append("the measuring host lost answers for want of buffer space")
+    if result.rate_limited_suspected:
+        poor.append("the destination seems to answer about once a second: no loss follows from it")
+    if not all(train.kernel_rx for train in trains):
+        fair.append("times of arrival are the process's, not the kernel's")
+    if result.ambiguous:
+        fair.append(f"{result.ambiguous} answers may be to a repeated SYN and do not count")
+    if result.answered < 5:
+        fair.append(f"only {result.answered} answers")
+    return grade(fair, poor)
