@@ -8,6 +8,7 @@ next. `_unix_ns` is the stamping host's own Unix clock: times of two hosts are n
 """
 
 from collections import abc as _abc
+from emodis.wire.v1 import common_pb2 as _common_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -317,3 +318,246 @@ class IgiResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__turning_gap_ns) -> _WhichOneofReturnType__turning_gap_ns | None: ...
 
 Global___IgiResult: _TypeAlias = IgiResult  # noqa: Y015
+
+@_typing.final
+class IgiHello(_message.Message):
+    """The conversation. The agent dials the client's TCP port named in the PeerOffer (common.proto) and
+    sends; the client receives and reports. Frames as on every connection.
+
+    First message of the dialler.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    nonce: _builtins.bytes
+    """Random, 16 bytes, never used twice."""
+    proof: _builtins.bytes
+    """HMAC-SHA256 by the run's token over what techniques/igi_keys.py says."""
+    @_builtins.property
+    def run(self) -> _common_pb2.RunKey: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        run: _common_pb2.RunKey | None = ...,
+        nonce: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "proof", b"proof", "run", b"run", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiHello: _TypeAlias = IgiHello  # noqa: Y015
+
+@_typing.final
+class IgiReady(_message.Message):
+    """The listener's answer to a Hello it believes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UDP_PORT_FIELD_NUMBER: _builtins.int
+    MAX_PACKETS_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    udp_port: _builtins.int
+    max_packets: _builtins.int
+    """No train may have more."""
+    proof: _builtins.bytes
+    """The same for the listener: it has the token, too."""
+    def __init__(
+        self,
+        *,
+        udp_port: _builtins.int = ...,
+        max_packets: _builtins.int = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_packets", b"max_packets", "proof", b"proof", "udp_port", b"udp_port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiReady: _TypeAlias = IgiReady  # noqa: Y015
+
+@_typing.final
+class IgiTrainStart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAIN_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    GAP_NS_FIELD_NUMBER: _builtins.int
+    train: _builtins.int
+    """Counts up by one from 1."""
+    packets: _builtins.int
+    size_bytes: _builtins.int
+    """The whole IP packet."""
+    gap_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        train: _builtins.int = ...,
+        packets: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        gap_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gap_ns", b"gap_ns", "packets", b"packets", "size_bytes", b"size_bytes", "train", b"train"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiTrainStart: _TypeAlias = IgiTrainStart  # noqa: Y015
+
+@_typing.final
+class IgiTrainSent(_message.Message):
+    """All of it has left: what has not arrived soon will not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAIN_FIELD_NUMBER: _builtins.int
+    train: _builtins.int
+    def __init__(
+        self,
+        *,
+        train: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["train", b"train"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiTrainSent: _TypeAlias = IgiTrainSent  # noqa: Y015
+
+@_typing.final
+class IgiTrainReport(_message.Message):
+    """In order of arrival, each probe once; times are differences between neighbours, the first is 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAIN_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    RECEIVED_STEPS_NS_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    FOREIGN_FIELD_NUMBER: _builtins.int
+    SOCKET_DROPS_FIELD_NUMBER: _builtins.int
+    KERNEL_RX_FIELD_NUMBER: _builtins.int
+    train: _builtins.int
+    duplicates: _builtins.int
+    foreign: _builtins.int
+    socket_drops: _builtins.int
+    kernel_rx: _builtins.bool
+    @_builtins.property
+    def received(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def received_steps_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        train: _builtins.int = ...,
+        received: _abc.Iterable[_builtins.int] | None = ...,
+        received_steps_ns: _abc.Iterable[_builtins.int] | None = ...,
+        duplicates: _builtins.int = ...,
+        foreign: _builtins.int = ...,
+        socket_drops: _builtins.int = ...,
+        kernel_rx: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicates", b"duplicates", "foreign", b"foreign", "kernel_rx", b"kernel_rx", "received", b"received", "received_steps_ns", b"received_steps_ns", "socket_drops", b"socket_drops", "train", b"train"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiTrainReport: _TypeAlias = IgiTrainReport  # noqa: Y015
+
+@_typing.final
+class IgiDone(_message.Message):
+    """The sender is through."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiDone: _TypeAlias = IgiDone  # noqa: Y015
+
+@_typing.final
+class IgiAbort(_message.Message):
+    """Either side's last word."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Stable code, such as "auth_failed"."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiAbort: _TypeAlias = IgiAbort  # noqa: Y015
+
+@_typing.final
+class IgiMessage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELLO_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    TRAIN_START_FIELD_NUMBER: _builtins.int
+    TRAIN_SENT_FIELD_NUMBER: _builtins.int
+    TRAIN_REPORT_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    ABORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hello(self) -> Global___IgiHello: ...
+    @_builtins.property
+    def ready(self) -> Global___IgiReady: ...
+    @_builtins.property
+    def train_start(self) -> Global___IgiTrainStart: ...
+    @_builtins.property
+    def train_sent(self) -> Global___IgiTrainSent: ...
+    @_builtins.property
+    def train_report(self) -> Global___IgiTrainReport: ...
+    @_builtins.property
+    def done(self) -> Global___IgiDone: ...
+    @_builtins.property
+    def abort(self) -> Global___IgiAbort: ...
+    def __init__(
+        self,
+        *,
+        hello: Global___IgiHello | None = ...,
+        ready: Global___IgiReady | None = ...,
+        train_start: Global___IgiTrainStart | None = ...,
+        train_sent: Global___IgiTrainSent | None = ...,
+        train_report: Global___IgiTrainReport | None = ...,
+        done: Global___IgiDone | None = ...,
+        abort: Global___IgiAbort | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ready", "train_start", "train_sent", "train_report", "done", "abort"]  # noqa: Y015
+    _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
+
+Global___IgiMessage: _TypeAlias = IgiMessage  # noqa: Y015
