@@ -22,6 +22,7 @@ from emodis.client.finish import Finish, Way
 from emodis.client.live import View, view
 from emodis.client.render import as_json
 from emodis.client.render.directory import choice as choice_line
+from emodis.client.render.plots import show_plots
 from emodis.client.render.table import show
 from emodis.client.render.tables import console
 from emodis.client.render.words import seconds, size
@@ -37,6 +38,16 @@ IDEMPOTENCY_BYTES = 16
 
 
 @attrs.frozen(kw_only=True)
+class Manner:
+    """How the results are to be shown."""
+
+    # Every probe, too; JSON only.
+    observations: bool = False
+    # Drawn, where there is a drawing for it.
+    plot: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class Order:
     """A measuring command, as said."""
 
@@ -45,8 +56,7 @@ class Order:
     fail_if: tuple[str, ...] = ()
     # Only list the technique's parameters.
     listing: bool = False
-    # Print every probe, too.
-    observations: bool = False
+    manner: Manner = Manner()
     # The capture to write, of what this host sends and receives.
     pcap: str | None = None
 
@@ -100,7 +110,7 @@ def carry_out(shell: Shell, order: Order) -> int:
     call = request.call(technique, wishes.options)
     limits = [thresholds.parse(text, wishes.technique) for text in order.fail_if]
     settings = shell.settings
-    _check_observations(settings, order.observations)
+    _check_manner(settings, order.manner)
     _check(order)
     seen = _view(shell, settings, upstream=order.direction == "upstream")
     as_map = upstream.open_map(settings.as_map)
@@ -113,15 +123,15 @@ def carry_out(shell: Shell, order: Order) -> int:
     if (wishes.dry_run or wishes.detach) and order.direction == "downstream":
         return _left_alone(shell, settings, reports[0], detach=wishes.detach)
     _fill_owners(reports, as_map)
-    return _conclude(shell, settings, reports, limits, observations=order.observations)
+    return _conclude(shell, settings, reports, limits, manner=order.manner)
 
 
 def read_back(
-    shell: Shell, measurement_id: str, *, follow: bool, observations: bool, fail_if: Sequence[str]
+    shell: Shell, measurement_id: str, *, follow: bool, manner: Manner, fail_if: Sequence[str]
 ) -> int:
     """Do what `results` was asked to."""
     settings = shell.settings
-    _check_observations(settings, observations)
+    _check_manner(settings, manner)
     as_map = upstream.open_map(settings.as_map)
     seen = _view(shell, settings)
     try:
@@ -131,14 +141,14 @@ def read_back(
                 measurement_id,
                 seen.take,
                 follow=follow,
-                with_observations=observations,
+                with_observations=manner.observations or manner.plot,
             )
         )
     finally:
         seen.close()
     limits = [thresholds.parse(text, report.call.technique) for text in fail_if]
     _fill_owners([report], as_map)
-    return _conclude(shell, settings, [report], limits, observations=observations)
+    return _conclude(shell, settings, [report], limits, manner=manner)
 
 
 def complain(shell: Shell, finish: Finish) -> None:
@@ -165,9 +175,11 @@ def _prepare_capture(file: str) -> str:
     return str(path)
 
 
-def _check_observations(settings: Settings, wanted: bool) -> None:
-    if wanted and settings.format != "json":
+def _check_manner(settings: Settings, manner: Manner) -> None:
+    if manner.observations and settings.format != "json":
         raise Trouble("--observations are for --format json only", Exit.USAGE)
+    if manner.plot and settings.format == "json":
+        raise Trouble("--plot draws for people; leave it out with --format json", Exit.USAGE)
 
 
 def _describe_techniques(shell: Shell) -> int:
@@ -201,15 +213,15 @@ def _conclude(
     reports: Sequence[Report],
     limits: Sequence[Threshold],
     *,
-    observations: bool = False,
+    manner: Manner,
 ) -> int:
     """Print what has arrived, say how it went, and judge."""
     arrived = [report for report in reports if report.results or report.finish.way is Way.COMPLETE]
     if settings.format == "json":
         if arrived:
-            click.echo(as_json.results(reports, observations=observations))
+            click.echo(as_json.results(reports, observations=manner.observations))
     else:
-        show(arrived, console())
+        (show_plots if manner.plot else show)(arrived, console())
     sys.stdout.flush()
     for report in reports:
         complain(shell, report.finish)

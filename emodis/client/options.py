@@ -118,6 +118,13 @@ def observations_option(command: F) -> F:
     )(command)
 
 
+def plot_option(command: F) -> F:
+    """Look at it rather than read it."""
+    return click.option("--plot", is_flag=True, help="Draw gaps, RTTs or paths, not tables.")(
+        command
+    )
+
+
 def pairs(parameters: tuple[str, ...]) -> dict[str, str]:
     """`-o` texts by name.
 

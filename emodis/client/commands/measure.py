@@ -11,6 +11,7 @@ from emodis.client.options import (
     format_option,
     observations_option,
     parameter_option,
+    plot_option,
     technique_option,
     verbose_option,
 )
@@ -22,6 +23,7 @@ from emodis.client.shell import Shell
 @technique_option
 @parameter_option
 @click.option("--pcap", metavar="FILE", help="Write what is sent and received to this capture.")
+@plot_option
 @observations_option
 @fail_if_option
 @format_option
@@ -35,6 +37,7 @@ def measure_command(
     tech: str,
     parameters: tuple[str, ...],
     pcap: str | None,
+    plot: bool,
     observations: bool,
     fail_if: tuple[str, ...],
 ) -> int:
@@ -42,7 +45,7 @@ def measure_command(
 
     Needs raw sockets: run it as root, or give the interpreter CAP_NET_RAW.
     """
-    from emodis.client.measuring import Order, carry_out
+    from emodis.client.measuring import Manner, Order, carry_out
     from emodis.client.options import pairs
     from emodis.client.request import Wishes
 
@@ -57,7 +60,7 @@ def measure_command(
         direction="upstream",
         fail_if=fail_if,
         listing=listing,
-        observations=observations,
+        manner=Manner(observations=observations, plot=plot),
         pcap=pcap,
     )
     return carry_out(shell, order)

@@ -9,6 +9,7 @@ from emodis.client.options import (
     format_option,
     general_options,
     observations_option,
+    plot_option,
 )
 from emodis.client.shell import Shell
 
@@ -16,17 +17,23 @@ from emodis.client.shell import Shell
 @click.command("results")
 @click.argument("measurement_id", metavar="ID")
 @click.option("--follow", is_flag=True, help="Stay until the measurement has ended.")
+@plot_option
 @observations_option
 @fail_if_option
 @format_option
 @general_options
 @click.pass_obj
 def results_command(
-    shell: Shell, *, measurement_id: str, follow: bool, observations: bool, fail_if: tuple[str, ...]
+    shell: Shell,
+    *,
+    measurement_id: str,
+    follow: bool,
+    plot: bool,
+    observations: bool,
+    fail_if: tuple[str, ...],
 ) -> int:
     """Show what measurement ID has found so far."""
-    from emodis.client.measuring import read_back
+    from emodis.client.measuring import Manner, read_back
 
-    return read_back(
-        shell, measurement_id, follow=follow, observations=observations, fail_if=fail_if
-    )
+    manner = Manner(observations=observations, plot=plot)
+    return read_back(shell, measurement_id, follow=follow, manner=manner, fail_if=fail_if)

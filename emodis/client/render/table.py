@@ -65,6 +65,11 @@ def _show(report: Report, out: Console) -> None:
             _unknown(report, runs, out)
         case _:
             pass
+    show_ends(report, out)
+
+
+def show_ends(report: Report, out: Console) -> None:
+    """The runs that came to nothing, if there are any."""
     without = [result for result in report.ordered if result.outcome.ending.end != END_DONE]
     if without:
         out.print()

@@ -136,6 +136,15 @@ def test_observations_without_json_are_a_usage_error(capsys: pytest.CaptureFixtu
     assert "--format json" in capsys.readouterr().err
 
 
+def test_plots_need_what_each_probe_met(capsys: pytest.CaptureFixture[str]) -> None:
+    script = [begin(), ToClient(result=result("ams", ping())), ended({END_DONE: 1})]
+    rig = Rig(ScriptedMaster(script))
+    assert rig.run("results", "m-1", "--plot") == Exit.OK
+    assert rig.master.asked[0].get_results.with_observations
+    assert "ams → w1" in capsys.readouterr().out
+    assert Rig().run("results", "m-1", "--plot", "--format", "json") == Exit.USAGE
+
+
 def test_a_measurement_that_a_crash_ended(capsys: pytest.CaptureFixture[str]) -> None:
     crashed = ended({}, code=CODE_SHUTDOWN, text="the master stopped")
     rig = Rig(ScriptedMaster([begin(), crashed]))

@@ -1,0 +1,120 @@
+"""A report drawn instead of tabled, for the techniques that there is a drawing for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from rich.console import Console
+from rich.text import Text
+
+from emodis.client.render.answers import answers, place
+from emodis.client.render.decoded import Decoded, decoded
+from emodis.client.render.plot_gaps import gap_lines
+from emodis.client.render.plot_paths import SILENT, Path, tree_lines
+from emodis.client.render.plot_series import Sent, series_lines
+from emodis.client.render.table import show, show_ends
+from emodis.client.render.tables import show_line
+from emodis.client.render.words import address, owner, time
+from emodis.client.report import Report
+from emodis.techniques.records import rtt_ns
+from emodis.wire.v1.techniques_pb2 import PingObservations, TracerouteHop, TracerouteResult
+
+Draw = Callable[[Report, Sequence[Decoded], Console], None]
+
+
+def show_plots(reports: Sequence[Report], out: Console) -> None:
+    """Print every report: what can be drawn is, the rest as `table.show` does it."""
+    for number, report in enumerate(reports):
+        if number:
+            out.print()
+        draw = DRAWINGS.get(report.call.technique)
+        runs = decoded(report)
+        if draw is None or not runs:
+            show([report], out)
+            continue
+        for sentence in answers(report):
+            show_line(sentence, out, "bold")
+        draw(report, runs, out)
+        show_ends(report, out)
+
+
+def _gaps(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    for run in runs:
+        _head(report, run, out)
+        host = "this host" if report.upstream else "the agent"
+        for line in gap_lines(run, out.width, host):
+            _print(line.text, out, "bold" if line.marked else "")
+
+
+def _series(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    for run in runs:
+        _head(report, run, out)
+        series = _sent(run)
+        if not series:
+            _print("what each probe met was not kept", out)
+        for line in series_lines(series, out.width) if series else ():
+            _print(line, out)
+
+
+def _sent(run: Decoded) -> list[Sent]:
+    """Every probe of a ping that left, by its time."""
+    try:
+        observed = PingObservations.FromString(run.run.outcome.observations)
+    except DecodeError:
+        return []
+    sent = [
+        (train.t0_unix_ns + probe.sent_ns, rtt_ns(probe))
+        for train in observed.trains
+        for probe in train.probes
+        if probe.HasField("sent_ns")
+    ]
+    start_ns = min((at_ns for at_ns, _ in sent), default=0)
+    return [Sent(at_ns - start_ns, took_ns) for at_ns, took_ns in sorted(sent, key=lambda s: s[0])]
+
+
+def _paths(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    owners = {str(known): found for known, found in report.owners.items()}
+
+    def words(hop: TracerouteHop) -> str:
+        places = dict.fromkeys(answer.address for answer in hop.answers if answer.address)
+        if not places:
+            return SILENT
+        names = [f"{address(one)}  {owner(owners.get(address(one)))}".rstrip() for one in places]
+        return " or ".join(names)
+
+    for index in range(max(len(report.targets), 1)):
+        ways = [_path(report, run, words) for run in runs if run.run.run.destination == index]
+        if ways:
+            out.print()
+            root = "you" if report.to_me else place(report, index)
+            for line in tree_lines(root, ways, out.width):
+                _print(line, out, "bold" if "●" in line else "")
+
+
+def _path(report: Report, run: Decoded, words: Callable[[TracerouteHop], str]) -> Path:
+    result: TracerouteResult = run.value
+    hops: list[Any] = list(result.hops)
+    start = report.agent_name(run.run.run.agent_id)
+    if result.reached and hops:
+        last = hops.pop()
+        took = [answer.rtt_ns for answer in last.answers if answer.HasField("rtt_ns")]
+        start += f": {len(hops) + 1} hops" + (f", {time(median(took))}" if took else "")
+    return Path(start, tuple(words(hop) for hop in hops), result.reached)
+
+
+def _head(report: Report, run: Decoded, out: Console) -> None:
+    out.print()
+    agent = report.agent_name(run.run.run.agent_id)
+    where = "you" if report.to_me else place(report, run.run.run.destination)
+    show_line(f"{agent} → {where}", out)
+
+
+def _print(line: str, out: Console, style: str = "") -> None:
+    # Never folded: half a bar on the next line says nothing.
+    out.print(Text(line, style=style), soft_wrap=True)
+
+
+DRAWINGS: dict[str, Draw] = {"pathneck": _gaps, "ping": _series, "traceroute": _paths}

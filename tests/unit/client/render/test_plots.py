@@ -1,0 +1,156 @@
+"""What is drawn, as recorded at two widths; and what the drawings mean."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from emodis.client.render.decoded import Decoded
+from emodis.client.render.drawing import FULL, MARK, bar, fitted
+from emodis.client.render.plot_gaps import gap_lines
+from emodis.client.render.plot_paths import Path, tree_lines
+from emodis.client.render.plot_series import LOST, POINT, SOME_LOST, SPAN, Sent, series_lines
+from emodis.client.render.plots import show_plots
+from emodis.client.report import Report
+from emodis.wire.v1.client_pb2 import Result
+from emodis.wire.v1.techniques_pb2 import PathneckResult, PingObservations, ProbeRecord, TrainRecord
+from tests.unit.client.builders import (
+    MS,
+    W1,
+    failure,
+    packed,
+    pathneck,
+    ping,
+    report,
+    result,
+    traceroute,
+)
+from tests.unit.client.golden import check
+
+PATH = ("10.1.0.1", "", "10.2.0.1", "10.3.0.1", W1)
+
+
+def pinged(rtts_ns: Sequence[int | None]) -> Result:
+    run = result("ams", ping())
+    train = TrainRecord(t0_unix_ns=10**18)
+    for number, rtt_ns in enumerate(rtts_ns):
+        probe = ProbeRecord(ttl=64, sent_ns=number * 200 * MS, size_bytes=84)
+        if rtt_ns is not None:
+            probe.received_ns, probe.address = probe.sent_ns + rtt_ns, packed(W1)
+        train.probes.append(probe)
+    run.outcome.observations = PingObservations(trains=[train]).SerializeToString()
+    return run
+
+
+WAVE = [None if n % 13 == 5 else 12 * MS + (n * n % 17) * MS // 8 for n in range(200)]
+ROUTES = report(
+    "traceroute",
+    result("ams", traceroute(*PATH), owners=True),
+    result("bru", traceroute("10.9.0.1", "10.3.0.1", W1)),
+    result("par", traceroute("10.8.0.1", "10.3.0.1", W1)),
+    result("lon", traceroute("10.8.0.1", "", reached=False)),
+)
+DRAWN = {
+    "pathneck": report(
+        "pathneck",
+        result("ams", pathneck(*PATH, bottleneck=4)),
+        result("bru", pathneck(*PATH)),
+        failure("par"),
+    ),
+    "ping": report("ping", pinged(WAVE)),
+    "traceroute": ROUTES,
+    "traceroute_to_me": report("traceroute", result("ams", traceroute(*PATH)), to_me=True),
+}
+
+
+def drawn(made: Report, width: int) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    show_plots([made], console)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_drawings_are_as_recorded_and_fit(name: str, width: int) -> None:
+    text = drawn(DRAWN[name], width)
+    check(f"plot_{name}_{width}.txt", text)
+    # The sentence on top is folded by the terminal, not by us.
+    assert all(cell_len(line) <= width for line in text.splitlines()[1:])
+
+
+@pytest.mark.parametrize("width", [20, 33, 50])
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_narrow_terminal_is_no_traceback(name: str, width: int) -> None:
+    assert drawn(DRAWN[name], width)
+
+
+def test_a_bar_is_as_long_as_its_share() -> None:
+    assert bar(0.5, 10) == FULL * 5
+    assert bar(1 / 16, 2) == "▏"
+    assert (bar(0.0, 10), bar(2.0, 3), bar(-1.0, 3)) == ("", FULL * 3, "")
+    assert bar(0.5, 10, [0.85]) == FULL * 5 + "   " + MARK
+
+
+def test_wide_letters_count_twice() -> None:
+    assert cell_len(fitted("東京タワー", 7)) == 7
+    assert fitted("ab", 4) == "ab  "
+
+
+def test_gaps_without_any_gap_are_not_drawn() -> None:
+    run = Decoded(result("a", ping()), PathneckResult())
+    assert gap_lines(run, 80, "this host") == []
+
+
+def test_each_probe_has_a_column_while_they_fit() -> None:
+    sent = [Sent(0, 10 * MS), Sent(MS, None), Sent(2 * MS, 20 * MS)]
+    lines = series_lines(sent, 80)
+    assert lines[0] == " 20.0 ms ┤  " + POINT
+    assert lines[7] == " 10.0 ms ┤" + POINT
+    assert lines[8].endswith("└─── 2.0 ms")
+    assert lines[9] == f"    lost   {LOST}"
+
+
+def test_many_probes_share_columns() -> None:
+    sent = [Sent(n, None if n % 4 == 0 else (n % 7) * MS) for n in range(1000)]
+    lines = series_lines(sent, 60)
+    assert SPAN in "".join(lines)
+    assert SOME_LOST in lines[-1]
+    assert LOST not in lines[-1]
+
+
+@pytest.mark.parametrize("rtt_ns", [None, 5 * MS])
+def test_all_alike(rtt_ns: int | None) -> None:
+    lines = series_lines([Sent(n * MS, rtt_ns) for n in range(5)], 40)
+    expected = f"    lost  {LOST * 5}" if rtt_ns is None else f"  5.0 ms ┤{POINT * 5}"
+    assert expected in lines
+    assert len(lines) == 2
+
+
+def test_paths_meet_where_they_share_hops_and_not_where_they_are_silent() -> None:
+    paths = [Path("a", ("x", "*", "z")), Path("b", ("y", "*", "z")), Path("c", ("z",))]
+    assert tree_lines("w", paths, 80) == [
+        "w",
+        "│ z",
+        "├─ ● c",
+        "├─ *",
+        "│  │ x",
+        "│  └─ ● a",
+        "└─ *",
+        "   │ y",
+        "   └─ ● b",
+    ]
+
+
+def test_a_ping_without_its_observations_says_so() -> None:
+    assert "was not kept" in drawn(report("ping", result("ams", ping())), 80)
+
+
+def test_what_cannot_be_drawn_is_tabled() -> None:
+    nothing = drawn(report("ping", failure("ams")), 80)
+    assert nothing.startswith("Nothing could be measured")
+    assert "Nothing answered; is the host up?" in nothing
