@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -17,13 +18,16 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import rt_type
 from pyroute2.netlink.rtnl.ndmsg import NUD_PERMANENT
 
-from emodis.lab import kernel
+from emodis.lab import build6, kernel
 from emodis.lab.isolation import Refused, refused
 from emodis.lab.loss import lose
 from emodis.lab.plan import LINK_PREFIX_LENGTH, SINK_PREFIX, Interface, NodePlan, Plan, wire_ends
 from emodis.lab.topology import ETHERNET_BYTES, MTU_BYTES, IcmpLimits, Kind, Node
 
 LOOPBACK_INDEX = 1
+IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
+# Neighbours are told, never asked for; no groups are joined.
+UP_ALONE = IFF_UP | IFF_NOARP
 FRAME_BYTES = MTU_BYTES + ETHERNET_BYTES
 # A shaper that wakes less often than this sends lumps; one that wakes more often loses rate.
 BURST_S = 150e-6
@@ -38,16 +42,17 @@ SYSCTLS = {
     "ipv4/conf/all/send_redirects": "0",
     "ipv4/conf/default/send_redirects": "0",
     "ipv4/icmp_errors_use_inbound_ifaddr": "1",
-    # The lab speaks IPv4 only: no neighbour discovery in the captures.
-    "ipv6/conf/all/disable_ipv6": "1",
-    "ipv6/conf/default/disable_ipv6": "1",
+    **build6.SYSCTLS,
 }
+# In labd's own namespace, where only frames pass.
+WIRE_SYSCTLS = {"ipv6/conf/default/disable_ipv6": "1"}
 ROUTER_SYSCTLS = {"ipv4/ip_forward": "1"}
 FREE_ICMP_SYSCTLS = {
     "ipv4/icmp_ratelimit": "0",
     "ipv4/icmp_ratemask": "0",
     "ipv4/icmp_msgs_per_sec": "1000000",
     "ipv4/icmp_msgs_burst": "100000",
+    **build6.FREE_ICMP_SYSCTLS,
 }
 # Which CPU takes what arrives: the hosts' own programs run beside CPU 0, forwarding is on CPU 1.
 RECEIVE_CPUS = {Kind.HOST: "1", Kind.ROUTER: "2"}
@@ -63,13 +68,14 @@ def build(plan: Plan) -> dict[str, int]:
     networks = {}
     for node in plan.topology.nodes.values():
         networks[node.name] = kernel.new_network()
-        _set_sysctls(node)
+        _set_sysctls(_wanted_sysctls(node))
     kernel.setns(home, kernel.NEWNET)
+    _set_sysctls(WIRE_SYSCTLS)
     try:
         _make_links(plan, networks)
         for name, descriptor in networks.items():
             kernel.setns(descriptor, kernel.NEWNET)
-            _configure(plan.nodes[name])
+            _configure(plan, plan.nodes[name])
             _spread_receiving(plan.topology.nodes[name].kind, plan.nodes[name])
     except NetlinkError as error:
         raise Refused(f"no lab here: the kernel refuses a part of the network: {error}") from error
@@ -110,12 +116,16 @@ def burst_bytes(capacity_bps: int) -> int:
     return math.ceil((whole_us + SPARE_US) * capacity_bps / 8 / US_PER_S)
 
 
-def _set_sysctls(node: Node) -> None:
+def _wanted_sysctls(node: Node) -> dict[str, str]:
     wanted = dict(SYSCTLS)
     if node.kind is Kind.ROUTER:
         wanted |= ROUTER_SYSCTLS
     if node.icmp is IcmpLimits.FREE:
         wanted |= FREE_ICMP_SYSCTLS
+    return wanted
+
+
+def _set_sysctls(wanted: Mapping[str, str]) -> None:
     for name, value in wanted.items():
         try:
             kernel.put(f"/proc/sys/net/{name}", value)
@@ -146,7 +156,7 @@ def _end(interface: Interface, networks: dict[str, int]) -> dict[str, Any]:
     return {"ifname": interface.name, "address": interface.mac, "net_ns_fd": network}
 
 
-def _configure(node: NodePlan) -> None:
+def _configure(plan: Plan, node: NodePlan) -> None:
     """Everything in the namespace of one node, which we are in."""
     with IPRoute() as netlink:
         netlink.link("set", index=LOOPBACK_INDEX, state="up")
@@ -157,12 +167,14 @@ def _configure(node: NodePlan) -> None:
         for route in node.routes:
             netlink.route("add", dst=str(route.destination), gateway=str(route.via))
         netlink.route("add", dst=str(SINK_PREFIX), type=rt_type["blackhole"])
+        if build6.available():
+            build6.configure(netlink, plan, node)
 
 
 def _configure_interface(netlink: IPRoute, interface: Interface) -> None:
     index = socket.if_nametoindex(interface.name)
     kernel.offloads_off(interface.name)
-    netlink.link("set", index=index, state="up")
+    netlink.link("set", index=index, flags=UP_ALONE, change=UP_ALONE | IFF_MULTICAST)
     netlink.addr("add", index=index, address=str(interface.address), prefixlen=LINK_PREFIX_LENGTH)
     netlink.neigh(
         "replace",

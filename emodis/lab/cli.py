@@ -116,15 +116,18 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
 @click.argument("source")
 @click.argument("destination")
 @click.option("--packet-bytes", type=click.IntRange(28, 1500), default=DEFAULT_PACKET_BYTES)
+@click.option("-6", "--ipv6", is_flag=True, help="Addresses of IPv6; the way is the same.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def truth(name: str, source: str, destination: str, packet_bytes: int, as_json: bool) -> None:
+def truth(
+    name: str, source: str, destination: str, packet_bytes: int, ipv6: bool, as_json: bool
+) -> None:
     """What a perfect measurement from SOURCE to DESTINATION would say.
 
     Rates count Ethernet bits, as the links do; the IP columns count IP bits of packets of
     --packet-bytes.
     """
     attached = Lab.attach(name)
-    found = attached.truth(source, destination, packet_bytes=packet_bytes)
+    found = attached.truth(source, destination, packet_bytes=packet_bytes, ipv6=ipv6)
     attached.close()
     click.echo(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(_table(found)))
 
@@ -166,12 +169,13 @@ def _table(found: Truth) -> Iterator[str]:
     """The truth for people: one line per hop with the link that leads to it, then the answers."""
     packets = f"packets of {found.packet_bytes} bytes"
     yield f"{found.source} to {found.destination}, {packets}, rates in Mbit/s"
-    yield "ttl  node          address          AS      capacity  cross  available  IP avail."
+    width = max(15, *(len(str(hop.address)) for hop in found.hops))
+    yield (f"ttl  node          {'address':{width}}  AS      capacity  cross  available  IP avail.")
     for hop, link in zip(found.hops, found.links, strict=True):
         rates = (link.capacity_ethernet_bps, link.cross_ethernet_bps, link.avail_ethernet_bps)
         columns = [f"{rate / MBPS:.2f}" for rate in (*rates, link.avail_ip_bps)]
         yield (
-            f"{hop.ttl:3}  {hop.node:12}  {hop.address!s:15}  {hop.asn:<8}"
+            f"{hop.ttl:3}  {hop.node:12}  {hop.address!s:{width}}  {hop.asn:<8}"
             "{:>8}{:>7}{:>11}{:>11}".format(*columns)
         )
     yield _sentence("narrow link (least capacity)", found.narrow, found.narrow.capacity_ip_bps)

@@ -16,7 +16,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -26,6 +26,7 @@ import attrs
 from emodis.lab import state as states
 from emodis.lab.capture import Capture, start_capture
 from emodis.lab.errors import LabError as LabError
+from emodis.lab.ipv6 import twin
 from emodis.lab.launch import AS_MAP_FILE, TOPOLOGY_FILE, launch
 from emodis.lab.plan import Plan, make_plan
 from emodis.lab.process import LabProcess
@@ -102,13 +103,22 @@ class Lab:
         """What others call a node by: a host's only address, a router's loopback."""
         return self.plan.nodes[self._known(node)].address
 
+    def address6(self, node: str) -> IPv6Address:
+        """The same in IPv6."""
+        return twin(self.address(node))
+
     def truth(
-        self, source: str, destination: str, *, packet_bytes: int = DEFAULT_PACKET_BYTES
+        self,
+        source: str,
+        destination: str,
+        *,
+        packet_bytes: int = DEFAULT_PACKET_BYTES,
+        ipv6: bool = False,
     ) -> Truth:
         """What a perfect measurement from one node to another would say."""
         ends = self._known(source), self._known(destination)
         try:
-            return path_truth(self.plan, *ends, packet_bytes=packet_bytes)
+            return path_truth(self.plan, *ends, packet_bytes=packet_bytes, ipv6=ipv6)
         except ValueError as error:
             raise LabError(str(error)) from error
 

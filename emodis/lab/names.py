@@ -10,15 +10,17 @@ import contextlib
 from pathlib import Path
 
 from emodis.lab import kernel
+from emodis.lab.ipv6 import twin
 from emodis.lab.plan import Plan
 
 RESOLV = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
 
 def hosts_file(plan: Plan) -> str:
-    """Every node by its name, every interface of a router as INTERFACE.NODE."""
-    lines = ["127.0.0.1 localhost"]
+    """Every node by its name in both families, every interface of a router as INTERFACE.NODE."""
+    lines = ["127.0.0.1 localhost", "::1 localhost"]
     lines += [f"{node.address} {node.name}" for node in plan.nodes.values()]
+    lines += [f"{twin(node.address)} {node.name}" for node in plan.nodes.values()]
     for node in plan.nodes.values():
         if node.loopback:
             lines += [f"{i.address} {i.name}.{node.name}" for i in node.interfaces]

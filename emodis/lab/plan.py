@@ -2,7 +2,8 @@
 
 Each AS gets 10.N.0.0/16 (N counts the ASes by number), its links /30s from the bottom, its routers'
 loopbacks from 10.N.255.1 on. A link belongs to the AS of its host end, else to that of `a`: so,
-as in the real Internet, a border router may answer with its neighbour's address.
+as in the real Internet, a border router may answer with its neighbour's address. IPv6 follows from
+IPv4 (`ipv6`).
 
 Routes are shortest paths over the metrics, then fewest links. Ties are broken by adding a distinct
 power of two per link: no two sets of links then weigh the same, so the best path is unique, and the
@@ -13,16 +14,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import attrs
 
 from emodis.lab.impairment import Impairment
+from emodis.lab.ipv6 import twin_prefix
 from emodis.lab.topology import Kind, Link, Topology, TopologyError, Traffic
 
 LAB_PREFIX = IPv4Network("10.0.0.0/8")
 # Cross traffic is sent here (RFC 2544) and dies, without an answer, in the next node.
 SINK_PREFIX = IPv4Network("198.18.0.0/15")
+EVERYWHERE = IPv4Network("0.0.0.0/0")
 LOOPBACK_OFFSET = 255 << 8
 LINK_PREFIX_LENGTH = 30
 
@@ -94,9 +97,12 @@ class Plan:
             path.append(_next_hop(self.nodes[path[-1]], goal))
         return tuple(path)
 
-    def asn_of(self, address: IPv4Address) -> int | None:
+    def asn_of(self, address: IPv4Address | IPv6Address) -> int | None:
         """The AS whose prefix holds the address, as the AS map says it."""
-        return next((asn for asn, prefix in self.prefixes.items() if address in prefix), None)
+        for asn, prefix in self.prefixes.items():
+            if address in prefix or address in twin_prefix(prefix):
+                return asn
+        return None
 
 
 def make_plan(topology: Topology) -> Plan:
@@ -210,8 +216,7 @@ def _routes(
 ) -> tuple[Route, ...]:
     if topology.nodes[name].kind is Kind.HOST:
         (only,) = interfaces
-        everywhere = IPv4Network("0.0.0.0/0")
-        return (Route(destination=everywhere, via=only.peer_address, interface=only.name),)
+        return (Route(destination=EVERYWHERE, via=only.peer_address, interface=only.name),)
     by_peer = {interface.peer: interface for interface in interfaces}
     connected = {interface.peer_address for interface in interfaces}
     first_hops = _first_hops(topology, name)

@@ -12,14 +12,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import attrs
 
 from emodis.lab.impairment import Impairment
+from emodis.lab.ipv6 import twin
 from emodis.lab.plan import Plan
 from emodis.lab.topology import ETHERNET_BYTES
+
+Address = IPv4Address | IPv6Address
 
 STRETCH_RATIO = 0.95
 DEFAULT_PACKET_BYTES = 500
@@ -35,7 +38,7 @@ class HopTruth:
 
     ttl: int
     node: str
-    address: IPv4Address
+    address: Address
     asn: int
     address_asn: int
 
@@ -51,8 +54,8 @@ class LinkTruth:
     ttl: int
     sender: str
     receiver: str
-    from_address: IPv4Address
-    to_address: IPv4Address
+    from_address: Address
+    to_address: Address
     capacity_ethernet_bps: int
     cross_ethernet_bps: int
     train_ethernet_bps: float
@@ -184,9 +187,16 @@ def fluid_bps(entering_bps: float, capacity_bps: float, cross_bps: float) -> flo
 
 
 def path_truth(
-    plan: Plan, source: str, destination: str, *, packet_bytes: int = DEFAULT_PACKET_BYTES
+    plan: Plan,
+    source: str,
+    destination: str,
+    *,
+    packet_bytes: int = DEFAULT_PACKET_BYTES,
+    ipv6: bool = False,
 ) -> Truth:
     """Work out the truth about packets of `packet_bytes` from one node to another.
+
+    Both families take the same way; with `ipv6` the addresses are those of IPv6.
 
     Raises:
         ValueError: if source and destination are the same node.
@@ -195,9 +205,11 @@ def path_truth(
         raise ValueError(f"{source} and {destination} are the same node; a path joins two")
     path, back = plan.path(source, destination), plan.path(destination, source)
     hops, links, train_bps = [], [], math.inf
-    before = plan.nodes[source].address
+    before: Address = plan.nodes[source].address
+    if ipv6:
+        before = twin(plan.nodes[source].address)
     for ttl, (sender, receiver) in enumerate(itertools.pairwise(path), 1):
-        hop = _hop(plan, ttl, sender, receiver, last=receiver == destination)
+        hop = _hop(plan, ttl, sender, receiver, last=receiver == destination, ipv6=ipv6)
         egress = plan.interface(sender, receiver)
         cross_bps = plan.topology.cross_bps(sender, receiver)
         left_bps = fluid_bps(train_bps, egress.capacity_bps, cross_bps)
@@ -236,10 +248,15 @@ def _lost(impairments: Iterable[Impairment]) -> float:
     return 1 - math.prod(1 - impairment.loss_ratio for impairment in impairments)
 
 
-def _hop(plan: Plan, ttl: int, sender: str, receiver: str, *, last: bool) -> HopTruth:
-    """A router answers from the interface the probe came in by, the destination as itself."""
-    ingress = plan.interface(receiver, sender).address
-    address = plan.nodes[receiver].address if last else ingress
+def _hop(plan: Plan, ttl: int, sender: str, receiver: str, *, last: bool, ipv6: bool) -> HopTruth:
+    """A router answers from the interface the probe came in by, the destination as itself.
+
+    In IPv6 all answer as themselves.
+    """
+    itself = plan.nodes[receiver].address
+    address: Address = itself if last else plan.interface(receiver, sender).address
+    if ipv6:
+        address = twin(itself)
     return HopTruth(
         ttl=ttl,
         node=receiver,

@@ -28,6 +28,20 @@ for ttl in range(1, 12):
     if data[20] == 3:
         break
 """
+# The same in IPv6, whose kernel strips its own header from what a raw socket receives.
+PROBES6 = """
+import socket, sys
+answers = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+answers.settimeout(3)
+probes = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+for ttl in range(1, 12):
+    probes.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+    probes.sendto(bytes(20), (sys.argv[1], 33434))
+    data, sender = answers.recvfrom(2000)
+    print(sender[0], data[0], data[1])
+    if data[0] == 1:
+        break
+"""
 # Sends trains of 200 packets of 1000 bytes, a train per destination port from 5001 on.
 TRAINS = """
 import socket, sys, time
@@ -91,6 +105,43 @@ def test_each_ttl_is_answered_by_the_address_of_the_truth(
     assert [answer.split()[1] for answer in answers] == ["11"] * (len(wanted) - 1) + ["3"]
 
 
+@pytest.mark.parametrize(
+    ("source", "destination"), [("a1", "c1"), ("a3", "w1"), ("c1", "n3"), ("n4", "s4")]
+)
+def test_each_hop_limit_is_answered_by_the_ipv6_address_of_the_truth(
+    demo_lab: Lab, source: str, destination: str
+) -> None:
+    answers = python(demo_lab, source, PROBES6, demo_lab.address6(destination)).splitlines()
+    wanted = [str(hop.address) for hop in demo_lab.truth(source, destination, ipv6=True).hops]
+    assert [answer.split()[0] for answer in answers] == wanted
+    assert [answer.split()[1] for answer in answers] == ["3"] * (len(wanted) - 1) + ["1"]
+
+
+def test_routers_answer_every_ipv6_probe(demo_lab: Lab) -> None:
+    code = """
+import socket, sys
+answers = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+answers.settimeout(3)
+probes = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+probes.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 2)
+for _ in range(100):
+    probes.sendto(bytes(20), (sys.argv[1], 33434))
+print(sum(len(answers.recv(2000)) > 0 for _ in range(100)))
+"""
+    assert python(demo_lab, "a1", code, demo_lab.address6("c1")).strip() == "100"
+
+
+def test_a_lab_at_rest_is_silent(lab_home: Path, tmp_path: Path) -> None:
+    """No asking for neighbours, no reports of groups: a capture holds what was measured."""
+    with (
+        Lab.up("diamond") as lab,
+        lab.capture("a1", tmp_path / "a1.pcap") as one,
+        lab.capture("c1", tmp_path / "c1.pcap") as other,
+    ):
+        python(lab, "a1", "import time; time.sleep(2)")
+        assert one.stop() == other.stop() == (0, 0)
+
+
 def test_a_shaped_link_passes_its_rate(path_lab: Lab, tmp_path: Path) -> None:
     trains = 5
     with path_lab.capture("h2", tmp_path / "h2.pcap") as capture:
@@ -142,6 +193,7 @@ import socket, time
 print(socket.gethostbyname("c1"))
 print(socket.gethostbyaddr(socket.gethostbyname("w1"))[0])
 print(socket.gethostbyaddr("{hop}")[0])
+print(socket.getaddrinfo("w1", None, socket.AF_INET6)[0][4][0])
 begin = time.perf_counter()
 try:
     socket.getaddrinfo("nosuch.example", None)
@@ -149,8 +201,9 @@ except socket.gaierror:
     print(time.perf_counter() - begin < 2)
 """
     hop = demo_lab.truth("a1", "c1").hops[3].address
+    w1 = str(demo_lab.address6("w1"))
     said = python(demo_lab, "a1", code.replace("{hop}", str(hop))).split()
-    assert said == [str(demo_lab.address("c1")), "w1", "to-n2.n1", "True"]
+    assert said == [str(demo_lab.address("c1")), "w1", "to-n2.n1", w1, "True"]
 
 
 def test_a_capture_holds_arrivals_alone(path_lab: Lab, tmp_path: Path) -> None:
