@@ -3,81 +3,112 @@
 from __future__ import annotations
 
 import random
-from ipaddress import IPv4Address
 
 import attrs
 
-from emodis.packets.model import Kind
+from emodis.packets.model import Address, Kind
 
-# Never incremented as in classic traceroute: another port would be another flow.
+# The destination port unless a train has another; never incremented as in classic traceroute,
+# because another port would be another flow.
 UDP_PORT = 33434
 # Probe ids are 1..0xFFFE: a UDP checksum of 0 means "none", and 0xFFFF is 0 to a checksum.
 ID_COUNT = 0xFFFE
 # Train.flow is below this.
 FLOW_COUNT = 256
-UDP_SOURCE_PORTS = range(33434, 65001)
+# Not the port above: a packet with both ports alike could be an answer to itself.
+SOURCE_PORTS = range(UDP_PORT + 1, 65001)
 ICMP_IDS = range(1, 0x10000)
+# IPv6 flow labels have 20 bits, and 0 means none.
+FLOW_LABELS = range(1, 1 << 20)
+# ICMP checksums that a payload word can bring about.
+_CHECKS = 0xFFFE
 
 
 @attrs.frozen(kw_only=True)
 class Flow:
     """What every packet of one train has in common.
 
-    `ident` is the UDP source port or the ICMP identifier. `check` is the constant ICMP checksum;
-    UDP has none, there the checksum field carries the probe id.
+    `ident` is the UDP or TCP source port or the ICMP identifier, `port` the destination port.
+    `check` is the constant ICMP checksum; UDP has none, there the checksum field carries the probe
+    id. `label` is the IPv6 flow label. `secret` is the half of a TCP sequence number that carries
+    no id; with IPv6 it stands beside the id in the payload of the others.
     """
 
     kind: Kind
-    source: IPv4Address
-    target: IPv4Address
+    source: Address
+    target: Address
     ident: int
+    port: int = UDP_PORT
+    dscp: int = 0
     check: int = 0
+    label: int = 0
+    secret: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class Identity:
     """The numbers that one run draws, so that nobody else's packets look like its own."""
 
-    source: IPv4Address
-    target: IPv4Address
-    udp_base: int
+    source: Address
+    target: Address
+    port_base: int
     icmp_base: int
-    check: int
+    check_base: int
+    label_base: int
+    secret: int
     first_id: int
 
     @classmethod
-    def draw(cls, source: IPv4Address, target: IPv4Address, chance: random.Random) -> Identity:
+    def draw(cls, source: Address, target: Address, chance: random.Random) -> Identity:
         """Draw ports, ids and the first probe id of a run at random."""
+
+        def base(choice: range) -> int:
+            return chance.randrange(choice.start, choice.stop - FLOW_COUNT)
+
         return cls(
             source=source,
             target=target,
-            udp_base=chance.randrange(UDP_SOURCE_PORTS.start, UDP_SOURCE_PORTS.stop - FLOW_COUNT),
-            icmp_base=chance.randrange(ICMP_IDS.start, ICMP_IDS.stop - FLOW_COUNT),
-            check=chance.randrange(1, 0xFFFF),
+            port_base=base(SOURCE_PORTS),
+            icmp_base=base(ICMP_IDS),
+            check_base=base(range(1, _CHECKS + 1)),
+            label_base=base(FLOW_LABELS),
+            secret=chance.getrandbits(16),
             first_id=chance.randrange(1, ID_COUNT + 1),
         )
 
     def idents(self, kind: Kind) -> range:
         """Every source port or ICMP id this run may use."""
-        base = self.udp_base if kind is Kind.UDP else self.icmp_base
+        base = self.icmp_base if kind is Kind.ICMP_ECHO else self.port_base
         return range(base, base + FLOW_COUNT)
 
-    def flow(self, kind: Kind, number: int) -> Flow:
-        """The flow with this number (ValueError outside 0..255)."""
+    def flow(self, kind: Kind, number: int, *, port: int = UDP_PORT, dscp: int = 0) -> Flow:
+        """The flow with this number: all that load balancers look at differs from the others'.
+
+        Raises:
+            ValueError: for a number outside 0..255, a port outside 1..65535, a DSCP outside 0..63.
+        """
         if not 0 <= number < FLOW_COUNT:
             raise ValueError(f"flow number {number} is outside 0..{FLOW_COUNT - 1}")
+        if not 1 <= port <= 0xFFFF:
+            raise ValueError(f"a destination port of {port} is outside 1..65535")
+        if not 0 <= dscp <= 63:
+            raise ValueError(f"a DSCP of {dscp} is outside 0..63")
         return Flow(
             kind=kind,
             source=self.source,
             target=self.target,
             ident=self.idents(kind)[number],
-            check=self.check,
+            port=port,
+            dscp=dscp,
+            check=self.check_base + number,
+            label=self.label_base + number,
+            secret=self.secret,
         )
 
     def overlaps(self, other: Identity) -> bool:
         """Whether a late answer to one of the two could be taken for an answer to the other."""
         return self.target == other.target and (
-            abs(self.udp_base - other.udp_base) < FLOW_COUNT
+            abs(self.port_base - other.port_base) < FLOW_COUNT
             or abs(self.icmp_base - other.icmp_base) < FLOW_COUNT
         )
 

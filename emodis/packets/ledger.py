@@ -6,11 +6,11 @@ import attrs
 
 from emodis.packets.flow import IdBlock
 from emodis.packets.model import Echo, Kind, Reply, ReplyKind, Train
-from emodis.packets.replies import UNREACHABLE, Answer
+from emodis.packets.replies import Answer
 
-# ICMP codes by which only an end host answers, whatever address it does it from.
-_PROTOCOL_UNREACHABLE = 2
-_PORT_UNREACHABLE = 3
+# ICMP types and codes by which only an end host answers, whatever address it does it from:
+# protocol and port unreachable.
+_END_OF_PATH = {4: {(3, 2), (3, 3)}, 6: {(1, 4)}}
 
 
 @attrs.define
@@ -99,7 +99,7 @@ class Ledger:
 
         One that precedes its probe is dropped, a second one only counted.
         """
-        index = self._ids.index(answer.probe_id)
+        index = self._index(answer, received_ns)
         if index is None:
             return False
         probe = self._probes[index]
@@ -116,6 +116,8 @@ class Ledger:
             icmp_code=answer.icmp_code,
             ttl=answer.ttl,
             quoted_ttl=answer.quoted_ttl,
+            marks=answer.marks,
+            mpls=answer.mpls,
         )
         self.answers += 1
         self._awaited.discard(index)
@@ -123,16 +125,29 @@ class Ledger:
             self._awaited -= {i for i in self._awaited if self._probes[i].ttl > probe.ttl}
         return True
 
+    def _index(self, answer: Answer, received_ns: int) -> int | None:
+        """Which probe was answered.
+
+        A datagram names none: it is taken for an answer to the last probe before it, which is
+        right as long as probes are further apart than a round trip takes.
+        """
+        if answer.probe_id is not None:
+            return self._ids.index(answer.probe_id)
+        before = (
+            index
+            for index, probe in enumerate(self._probes)
+            if probe.call_ns is not None and probe.call_ns <= received_ns
+        )
+        return max(before, default=None)
+
     def _is_targets(self, answer: Answer) -> bool:
         if answer.kind is ReplyKind.TIME_EXCEEDED:
             # A router that happens to own the address, or a loop: not the end of the path.
             return False
         if answer.address == self._target:
             return True
-        codes = (_PROTOCOL_UNREACHABLE, _PORT_UNREACHABLE)
-        return (
-            self._kind is Kind.UDP and answer.icmp_type == UNREACHABLE and answer.icmp_code in codes
-        )
+        says = (answer.icmp_type, answer.icmp_code)
+        return self._kind is Kind.UDP and says in _END_OF_PATH[answer.address.version]
 
     def echoes(self) -> tuple[tuple[Echo, ...], bool]:
         """What each probe experienced, and whether every departure is a kernel stamp.

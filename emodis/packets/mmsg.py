@@ -12,9 +12,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
 
 import attrs
+
+from emodis.packets.model import Address
 
 
 class _IoVec(ctypes.Structure):
@@ -42,6 +43,7 @@ _sendmmsg = _libc.sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+_NAME_BYTES = 28
 _MESSAGE_BYTES = ctypes.sizeof(_Message)
 _CMSG = struct.Struct("@Nii")
 # UIO_MAXIOV: the kernel quietly sends no more than this in one call.
@@ -53,16 +55,23 @@ def _raise_errno() -> None:
     raise OSError(number, os.strerror(number))
 
 
+def _socket_address(address: Address) -> bytes:
+    """The kernel's form of it, without a port: a raw socket has none."""
+    if address.version == 4:
+        return struct.pack("@HH4s8x", socket.AF_INET, 0, address.packed)
+    return struct.pack("@HHI16sI", socket.AF_INET6, 0, 0, address.packed, 0)
+
+
 class SendBatch:
     """Packets behind one another in `data`, ready to leave for one address.
 
     `sizes` are their lengths in order; `data` must not be resized as long as this lives.
     """
 
-    def __init__(self, data: bytearray, sizes: Sequence[int], target: IPv4Address) -> None:
+    def __init__(self, data: bytearray, sizes: Sequence[int], target: Address) -> None:
         self.count = len(sizes)
         self._data = (ctypes.c_char * max(1, len(data))).from_buffer(data)
-        name = struct.pack("@HH4s8x", socket.AF_INET, 0, target.packed)
+        name = _socket_address(target)
         self._name = ctypes.create_string_buffer(name, len(name))
         self._vectors = (_IoVec * self.count)()
         self._messages = (_Message * self.count)()
@@ -101,10 +110,14 @@ class SendBatch:
 
 @attrs.frozen
 class Received:
-    """One message: the data, and the control messages as (level, type, data)."""
+    """One message: the data, and the control messages as (level, type, data).
+
+    `name` is the sender's socket address in the kernel's form, empty where there is none.
+    """
 
     data: bytes
     control: tuple[tuple[int, int, bytes], ...]
+    name: bytes = b""
 
 
 class ReceiveBatch:
@@ -115,8 +128,10 @@ class ReceiveBatch:
         self._data_bytes = data_bytes
         self._control_bytes = control_bytes
         self._data = bytearray(count * data_bytes)
+        self._names = bytearray(count * _NAME_BYTES)
         self._control = bytearray(count * control_bytes)
         data_at = ctypes.addressof((ctypes.c_char * len(self._data)).from_buffer(self._data))
+        name_at = ctypes.addressof((ctypes.c_char * len(self._names)).from_buffer(self._names))
         control_at = ctypes.addressof(
             (ctypes.c_char * len(self._control)).from_buffer(self._control)
         )
@@ -131,6 +146,8 @@ class ReceiveBatch:
             message.vector_length = 1
             message.control = control_at + index * control_bytes
             message.control_length = control_bytes
+            message.name = name_at + index * _NAME_BYTES
+            message.name_length = _NAME_BYTES
         self._used = 0
 
     def receive(self, fd: int, flags: int = 0) -> Iterator[Received]:
@@ -148,7 +165,7 @@ class ReceiveBatch:
                     continue
                 start = index * self._data_bytes
                 data = bytes(self._data[start : start + message.transferred])
-                yield Received(data, tuple(self._control_messages(index)))
+                yield Received(data, tuple(self._control_messages(index)), self._name(index))
 
     def discard(self, fd: int, flags: int = 0) -> None:
         """Throw away all that is queued."""
@@ -157,8 +174,9 @@ class ReceiveBatch:
 
     def _call(self, fd: int, flags: int) -> int:
         for index in range(self._used):
-            # The kernel wrote the used length here.
+            # The kernel wrote the used lengths here.
             self._messages[index].header.control_length = self._control_bytes
+            self._messages[index].header.name_length = _NAME_BYTES
         self._used = 0
         at = ctypes.addressof(self._messages)
         got = int(_recvmmsg(fd, at, self._count, flags | socket.MSG_DONTWAIT, None))
@@ -168,6 +186,11 @@ class ReceiveBatch:
             _raise_errno()
         self._used = got
         return got
+
+    def _name(self, index: int) -> bytes:
+        start = index * _NAME_BYTES
+        length = min(self._messages[index].header.name_length, _NAME_BYTES)
+        return bytes(self._names[start : start + length])
 
     def _control_messages(self, index: int) -> Iterator[tuple[int, int, bytes]]:
         at = index * self._control_bytes

@@ -5,21 +5,20 @@ from __future__ import annotations
 import functools
 import random
 from collections import deque
-from ipaddress import IPv4Address
 
 import attrs
 
-from emodis.packets import bpf
 from emodis.packets.clocks import boottime_ns, realtime_offset_ns
 from emodis.packets.flight import Flight
-from emodis.packets.flow import ID_COUNT, IdBlock, Identity
+from emodis.packets.flow import ID_COUNT, Flow, IdBlock, Identity
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Address, Kind, Train, TrainOutcome
-from emodis.packets.replies import Expectation, parse
-from emodis.packets.sockets import RawSockets, source_towards
+from emodis.packets.quotes import Expectation
+from emodis.packets.replies import parse
+from emodis.packets.sockets import RawSockets, open_sockets, source_towards
 from emodis.packets.tape import Tape, Taped
-from emodis.packets.templates import build
+from emodis.packets.templates import build, syn_payload_bytes
 from emodis.packets.transport import ClockStep, FamilyMismatch, Gate, Interrupt, Traffic
 
 CLOCK_STEP_NS = 1_000_000
@@ -33,10 +32,12 @@ class _Run:
     """What belongs to one run."""
 
     identity: Identity
+    sockets: RawSockets
     max_bytes: int
     clock_offset_ns: int
     ids_used: int = 0
-    filtered_for: Kind | None = None
+    # Kind and port that the filters let answers in for.
+    filtered_for: tuple[Kind, int] | None = None
 
     @property
     def ids(self) -> IdBlock:
@@ -58,9 +59,10 @@ class RawTransport:
     def __init__(self, chance: random.Random) -> None:
         """Open the sockets (PermissionError without root or CAP_NET_RAW)."""
         self._chance = chance
-        self._sockets = RawSockets()
-        self.tx_stamp = "kernel" if self._sockets.stamps_departures else "user"
-        self.rx_stamp = "kernel" if self._sockets.stamps_arrivals else "user"
+        self._sockets = open_sockets()
+        self.families = frozenset(self._sockets)
+        self.tx_stamp = "kernel" if self._sockets[4].stamps_departures else "user"
+        self.rx_stamp = "kernel" if self._sockets[4].stamps_arrivals else "user"
         self._traffic = Traffic()
         self._run: _Run | None = None
         self._tape: Tape | None = None
@@ -75,10 +77,11 @@ class RawTransport:
     def begin(self, address: Address, *, max_bytes: int) -> None:
         """See `Transport.begin`."""
         self._traffic = Traffic()
-        if not isinstance(address, IPv4Address):
-            raise FamilyMismatch("this prober speaks IPv4 only; choose an IPv4 destination")
+        sockets = self._sockets.get(address.version)
+        if sockets is None:
+            raise FamilyMismatch("IPv6 does not work on this host; choose an IPv4 destination")
         identity = self._draw(source_towards(address), address)
-        self._run = _Run(identity, max_bytes, realtime_offset_ns())
+        self._run = _Run(identity, sockets, max_bytes, realtime_offset_ns())
 
     def exchange(
         self, train: Train, *, stop_by_boottime_ns: int, interrupt: Interrupt
@@ -86,28 +89,25 @@ class RawTransport:
         """See `Transport.exchange`."""
         if self._run is None:
             raise RuntimeError("a train outside a run; call begin first")
-        run = self._run
-        if train.kind is Kind.TCP_SYN:
-            raise ValueError("the raw transport sends ICMP and UDP probes")
-        flow = run.identity.flow(train.kind, train.flow)
+        run, sockets = self._run, self._run.sockets
+        flow = run.identity.flow(train.kind, train.flow, port=train.port, dscp=train.dscp)
         ids = run.take_ids(len(train.probes))
         ledger = Ledger(train, ids, flow.target)
-        idents = run.identity.idents(train.kind)
+        expected = _expectation(train, flow, run)
         sizes = [probe.size_bytes for probe in train.probes]
-        expected = Expectation(kind=train.kind, target=flow.target, idents=idents, ids=run.ids)
         flight = Flight(
             train,
             batch=SendBatch(build(flow, train.probes, ids), sizes, flow.target),
             ledger=ledger,
             read=functools.partial(parse, expected=expected),
             gate=Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns),
-            sockets=self._sockets if self._tape is None else Taped(self._sockets, self._tape),
+            sockets=sockets if self._tape is None else Taped(sockets, self._tape),
         )
-        if run.filtered_for is not train.kind:
-            self._sockets.let_in(bpf.answers(train.kind, flow.target, idents))
-            run.filtered_for = train.kind
-        self._sockets.forget_stamps()
-        drops = self._sockets.drops()
+        if run.filtered_for != (train.kind, train.port):
+            sockets.let_in(expected)
+            run.filtered_for = train.kind, train.port
+        sockets.forget_stamps()
+        drops = sockets.drops()
         flight.fly()
         if abs(realtime_offset_ns() - run.clock_offset_ns) > CLOCK_STEP_NS:
             raise ClockStep("this host's clock was set during the run; measure again")
@@ -115,10 +115,10 @@ class RawTransport:
         return TrainOutcome(
             echoes=echoes,
             kernel_tx=kernel_tx,
-            kernel_rx=self._sockets.stamps_arrivals,
+            kernel_rx=sockets.stamps_arrivals,
             duplicates=ledger.duplicates,
             unmatched=flight.unmatched,
-            receive_drops=self._sockets.drops() - drops,
+            receive_drops=sockets.drops() - drops,
             cut_short=flight.cut_short,
         )
 
@@ -130,14 +130,15 @@ class RawTransport:
         """See `Transport.end`."""
         if self._run is not None:
             self._past.append((self._run.identity, boottime_ns()))
+            self._run.sockets.let_nothing_in()
         self._run = None
-        self._sockets.let_nothing_in()
 
     def close(self) -> None:
         """Give the sockets back."""
-        self._sockets.close()
+        for sockets in self._sockets.values():
+            sockets.close()
 
-    def _draw(self, source: IPv4Address, target: IPv4Address) -> Identity:
+    def _draw(self, source: Address, target: Address) -> Identity:
         """An identity that no late answer to one of the last runs can be taken for."""
         now_ns = boottime_ns()
         recent = [past for past, ended_ns in self._past if now_ns - ended_ns < REST_NS]
@@ -146,3 +147,21 @@ class RawTransport:
             identity = Identity.draw(source, target, self._chance)
             if not any(identity.overlaps(past) for past in recent):
                 return identity
+
+
+def _expectation(train: Train, flow: Flow, run: _Run) -> Expectation:
+    payloads: set[int] = set()
+    if train.kind is Kind.TCP_SYN:
+        version = flow.target.version
+        payloads = {syn_payload_bytes(version, probe.size_bytes) for probe in train.probes}
+    return Expectation(
+        kind=train.kind,
+        target=flow.target,
+        source=flow.source,
+        idents=run.identity.idents(train.kind),
+        ids=run.ids,
+        ident=flow.ident,
+        port=flow.port,
+        secret=flow.secret,
+        payloads=frozenset(payloads),
+    )

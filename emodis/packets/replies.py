@@ -1,143 +1,178 @@
-"""What a raw ICMP socket delivers, read without trusting a single byte of it.
+"""What raw sockets deliver, read without trusting a single byte of it.
 
-Nothing here raises for any input. An answer counts only if it echoes or quotes one of our probes;
-the rules are those of TECHNIQUES.md 2, (a) to (d); (e) and (f) need memory and are in `ledger`.
+Nothing here raises for any input. An answer counts only if it echoes, quotes or acknowledges one of
+our probes; the rules are those of TECHNIQUES.md 2, (a) to (d); (e) and (f) need memory and are in
+`ledger`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 import attrs
 
 from emodis.packets.checksum import is_valid
-from emodis.packets.flow import UDP_PORT
-from emodis.packets.model import Kind, ReplyKind
+from emodis.packets.extensions import label_stack
+from emodis.packets.model import Address, Kind, Mark, MplsLabel, ReplyKind
+from emodis.packets.quotes import Bytes, Expectation, quoted_probe, word
+from emodis.packets.templates import ICMP, ICMPV6, IP_HEADER_BYTES, UDP
 
-ECHO_REPLY = 0
-UNREACHABLE = 3
-ECHO_REQUEST = 8
-TIME_EXCEEDED = 11
-
-_KINDS = {UNREACHABLE: ReplyKind.UNREACHABLE, TIME_EXCEEDED: ReplyKind.TIME_EXCEEDED}
-
-
-@attrs.frozen
-class Answer:
-    """An answer to the probe `probe_id`. `size_bytes` is the whole IP packet."""
-
-    probe_id: int
-    kind: ReplyKind
-    address: IPv4Address
-    icmp_type: int
-    icmp_code: int
-    ttl: int
-    quoted_ttl: int | None
-    size_bytes: int
-    # One of the two places that carry the id was changed on the way.
-    altered: bool
+ECHO_REPLY = {4: 0, 6: 129}
+# IPv6's "packet too big" is a type of its own; IPv4 has it as code 4 of unreachable.
+PACKET_TOO_BIG = 2
+ERRORS = {
+    4: {3: ReplyKind.UNREACHABLE, 11: ReplyKind.TIME_EXCEEDED},
+    6: {
+        1: ReplyKind.UNREACHABLE,
+        PACKET_TOO_BIG: ReplyKind.UNREACHABLE,
+        3: ReplyKind.TIME_EXCEEDED,
+    },
+}
+_SYN, _RST, _ACK = 0x02, 0x04, 0x10
 
 
 @attrs.frozen(kw_only=True)
-class Expectation:
-    """What our probes look like to those who answer them: `ids` are those sent in this run.
+class Answer:
+    """An answer to the probe `probe_id`, or to whichever was the last one (None).
 
-    The quoted source *address* is not looked at, because a NAT may leave its own there; the source
-    port is, since it is what a forger would have to guess.
+    `size_bytes` is the whole IP packet.
     """
 
-    kind: Kind
-    target: IPv4Address
-    idents: range
-    ids: Container[int]
+    probe_id: int | None
+    kind: ReplyKind
+    address: Address
+    icmp_type: int = 0
+    icmp_code: int = 0
+    ttl: int
+    quoted_ttl: int | None = None
+    size_bytes: int
+    marks: frozenset[Mark] = frozenset()
+    mpls: tuple[MplsLabel, ...] = ()
 
 
-def parse(packet: bytes | memoryview, expected: Expectation) -> Answer | None:
-    """Read one received IPv4 packet; None if it is damaged or no answer to us."""
-    if len(packet) < 28 or packet[0] >> 4 != 4 or packet[9] != 1:
+@attrs.frozen
+class _Outer:
+    """The packet around an answer."""
+
+    source: Bytes
+    ttl: int
+    protocol: int
+    size_bytes: int
+    transport: Bytes
+
+
+def parse(packet: Bytes, expected: Expectation) -> Answer | None:
+    """Read one received IP packet; None if it is damaged or no answer to us."""
+    outer = (_outer_v4 if expected.version == 4 else _outer_v6)(packet)
+    if outer is None:
         return None
-    header = (packet[0] & 15) * 4
-    total = packet[2] << 8 | packet[3]
-    if header < 20 or total < header + 8 or total > len(packet):
+    if outer.protocol == (ICMP if expected.version == 4 else ICMPV6):
+        return _icmp(outer, expected)
+    if outer.protocol != expected.protocol or outer.source != expected.target.packed:
         return None
-    icmp = packet[header:total]
-    if not is_valid(icmp):
+    return (_datagram if outer.protocol == UDP else _segment)(outer, expected)
+
+
+def _outer_v4(packet: Bytes) -> _Outer | None:
+    if len(packet) < 28 or packet[0] >> 4 != 4:
         return None
-    if icmp[0] == ECHO_REPLY:
-        found = _match_echo(packet, icmp, expected)
-    elif icmp[0] in _KINDS:
-        found = _match_quote(icmp, expected)
-    else:
+    header, total = (packet[0] & 15) * 4, word(packet, 2)
+    if header < 20 or total < header + 8 or total > len(packet) or word(packet, 6) & 0x3FFF:
         return None
+    transport = packet[header:total]
+    if packet[9] == ICMP and not is_valid(transport):
+        return None
+    return _Outer(packet[12:16], packet[8], packet[9], total, transport)
+
+
+def _outer_v6(packet: Bytes) -> _Outer | None:
+    """The kernel has checked the checksum of ICMPv6 before a raw socket sees it."""
+    header = IP_HEADER_BYTES[6]
+    if len(packet) < header + 8 or packet[0] >> 4 != 6:
+        return None
+    total = header + word(packet, 4)
+    if total < header + 8 or total > len(packet):
+        return None
+    return _Outer(packet[8:24], packet[7], packet[6], total, packet[header:total])
+
+
+def _icmp(outer: _Outer, expected: Expectation) -> Answer | None:
+    icmp, version = outer.transport, expected.version
+    if icmp[0] == ECHO_REPLY[version]:
+        return _echo(outer, expected)
+    kind = ERRORS[version].get(icmp[0])
+    if kind is None:
+        return None
+    found = quoted_probe(icmp[8:], expected)
     if found is None:
         return None
-    probe_id, altered, quoted_ttl = found
+    too_big = version == 6 and icmp[0] == PACKET_TOO_BIG
     return Answer(
-        probe_id,
-        _KINDS.get(icmp[0], ReplyKind.ECHO_REPLY),
-        IPv4Address(bytes(packet[12:16])),
-        icmp[0],
-        icmp[1],
-        packet[8],
-        quoted_ttl,
-        total,
-        altered,
+        probe_id=found.probe_id,
+        kind=kind,
+        address=_address(outer),
+        icmp_type=icmp[0],
+        icmp_code=icmp[1],
+        ttl=outer.ttl,
+        quoted_ttl=found.ttl,
+        size_bytes=outer.size_bytes,
+        marks=found.marks,
+        # It has the size of the link where others have the length of the quote.
+        mpls=() if too_big else label_stack(icmp, version),
     )
 
 
-_Match = tuple[int, bool, int | None]
-
-
-def _match_echo(
-    packet: bytes | memoryview, icmp: bytes | memoryview, expected: Expectation
-) -> _Match | None:
-    if expected.kind is not Kind.ICMP_ECHO or packet[12:16] != expected.target.packed:
+def _echo(outer: _Outer, expected: Expectation) -> Answer | None:
+    icmp = outer.transport
+    if expected.kind is not Kind.ICMP_ECHO or outer.source != expected.target.packed:
         return None
-    if _word(icmp, 4) not in expected.idents:
+    if word(icmp, 4) not in expected.idents or word(icmp, 6) not in expected.ids:
         return None
-    sequence = _word(icmp, 6)
-    return (sequence, False, None) if sequence in expected.ids else None
+    return _own_words(outer, ReplyKind.ECHO_REPLY, word(icmp, 6), icmp[0], icmp[1])
 
 
-def _match_quote(icmp: bytes | memoryview, expected: Expectation) -> _Match | None:
-    quote = icmp[8:]
-    if len(quote) < 28 or quote[0] >> 4 != 4:
+# The checksums of what follows are not looked at: a virtual link hands packets on before the sum is
+# filled in, and a raw socket sees them so.
+
+
+def _datagram(outer: _Outer, expected: Expectation) -> Answer | None:
+    """Whatever the probed port says, if it says it to one of our ports."""
+    udp = outer.transport
+    if word(udp, 0) != expected.port or word(udp, 2) != expected.ident:
         return None
-    header = (quote[0] & 15) * 4
-    # Routers must quote the header and 8 bytes; with fewer nothing can be told apart.
-    if header < 20 or len(quote) < header + 8 or quote[16:20] != expected.target.packed:
+    return _own_words(outer, ReplyKind.DATAGRAM, None)
+
+
+def _segment(outer: _Outer, expected: Expectation) -> Answer | None:
+    """SYN/ACK or RST that acknowledges the SYN, and its payload as the case may be."""
+    tcp = outer.transport
+    if len(tcp) < 20 or word(tcp, 0) != expected.port or word(tcp, 2) not in expected.idents:
         return None
-    # A fragment other than the first has no ports.
-    if _word(quote, 6) & 0x1FFF:
+    flags = tcp[13]
+    if not flags & _ACK or not flags & (_SYN | _RST):
         return None
-    ours = _udp_id if expected.kind is Kind.UDP else _icmp_id
-    carried = ours(quote[9], quote[header : header + 8], expected)
-    if carried is None:
+    acknowledged = (int.from_bytes(tcp[8:12], "big") - 1 - expected.secret) & 0xFFFFFFFF
+    probe_id, payload_bytes = acknowledged >> 16, acknowledged & 0xFFFF
+    if probe_id not in expected.ids or (payload_bytes and payload_bytes not in expected.payloads):
         return None
-    probe_id = _agree(_word(quote, 4), carried, expected.ids)
-    return None if probe_id is None else (probe_id, _word(quote, 4) != carried, quote[8])
+    kind = ReplyKind.RESET if flags & _RST else ReplyKind.SYN_ACK
+    return _own_words(outer, kind, probe_id)
 
 
-def _udp_id(protocol: int, udp: bytes | memoryview, expected: Expectation) -> int | None:
-    if protocol != 17 or _word(udp, 0) not in expected.idents or _word(udp, 2) != UDP_PORT:
-        return None
-    return _word(udp, 6)
+def _own_words(
+    outer: _Outer, kind: ReplyKind, probe_id: int | None, icmp_type: int = 0, icmp_code: int = 0
+) -> Answer:
+    """What the target itself answers; nothing is quoted."""
+    return Answer(
+        probe_id=probe_id,
+        kind=kind,
+        address=_address(outer),
+        icmp_type=icmp_type,
+        icmp_code=icmp_code,
+        ttl=outer.ttl,
+        size_bytes=outer.size_bytes,
+    )
 
 
-def _icmp_id(protocol: int, echo: bytes | memoryview, expected: Expectation) -> int | None:
-    if protocol != 1 or echo[0] != ECHO_REQUEST or _word(echo, 4) not in expected.idents:
-        return None
-    return _word(echo, 6)
-
-
-def _agree(first: int, second: int, ids: Container[int]) -> int | None:
-    """The id in both places, else the one that is ours; None if neither is, or both."""
-    if first == second:
-        return first if first in ids else None
-    ours = [candidate for candidate in (first, second) if candidate in ids]
-    return ours[0] if len(ours) == 1 else None
-
-
-def _word(data: bytes | memoryview, at: int) -> int:
-    return data[at] << 8 | data[at + 1]
+def _address(outer: _Outer) -> Address:
+    return ip_address(bytes(outer.source))

@@ -1,4 +1,4 @@
-"""The two raw sockets of a prober: whole IPv4 packets out, filtered ICMP in, stamps of both.
+"""The raw sockets of a prober: whole packets out, filtered answers in, stamps of both.
 
 Opening them needs root or CAP_NET_RAW; using them does not.
 """
@@ -6,12 +6,17 @@ Opening them needs root or CAP_NET_RAW; using them does not.
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address, ip_address
 
 from emodis.packets import bpf
+from emodis.packets.headers import enable_header, with_header
 from emodis.packets.mmsg import ReceiveBatch, SendBatch
+from emodis.packets.model import Address, Kind
+from emodis.packets.quotes import Expectation
+from emodis.packets.templates import ICMP, ICMPV6
 from emodis.packets.timestamps import (
     MSG_ERRQUEUE,
     TransmitStamp,
@@ -21,7 +26,7 @@ from emodis.packets.timestamps import (
     received_ns,
     transmit_stamps,
 )
-from emodis.packets.transport import NoRoute, NotPermitted, SendFailed
+from emodis.packets.transport import NoRoute, NotPermitted, SendFailed, TransportError
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 # Two transmit stamps a packet, about 1.7 kB each in the queue's accounting.
@@ -35,38 +40,55 @@ _SO_RCVBUFFORCE = 33
 
 
 class RawSockets:
-    """Opened once, used for many runs."""
+    """Those of one IP version; opened once, used for many runs."""
 
-    def __init__(self) -> None:
-        """Open both (PermissionError without CAP_NET_RAW)."""
-        self.sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self.receiver = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        bpf.attach(self.receiver, bpf.NOTHING)
-        _enlarge(self.receiver, socket.SO_RCVBUF, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    def __init__(self, version: int = 4) -> None:
+        """Open them (PermissionError without CAP_NET_RAW, other OSErrors without the version)."""
+        self._version = version
+        self._family = socket.AF_INET if version == 4 else socket.AF_INET6
+        self.sender = socket.socket(self._family, socket.SOCK_RAW, socket.IPPROTO_RAW)
         _enlarge(self.sender, socket.SO_RCVBUF, _SO_RCVBUFFORCE, STAMP_BUFFER_BYTES)
         _enlarge(self.sender, socket.SO_SNDBUF, _SO_SNDBUFFORCE, SEND_BUFFER_BYTES)
-        self.stamps_arrivals = enable_receive(self.receiver)
         self.stamps_departures = enable_transmit(self.sender)
         self._answers = ReceiveBatch(64, LARGEST_ANSWER_BYTES)
         # Stamps come without their packets.
         self._stamps = ReceiveBatch(128, 1)
         # The key that the next packet's transmit stamps will carry.
         self.next_key = 0
+        self._listeners: dict[int, socket.socket] = {}
+        # Readable when any of the listeners is.
+        self.receiver = select.epoll()
+        self._icmp = self._listen(ICMP if version == 4 else ICMPV6)
+        self.stamps_arrivals = enable_receive(self._icmp)
 
     def close(self) -> None:
-        """Give both back."""
-        self.sender.close()
+        """Give all back."""
         self.receiver.close()
+        self.sender.close()
+        for listener in self._listeners.values():
+            listener.close()
 
-    def let_in(self, program: bytes) -> None:
-        """Let answers in by this filter, and none that were queued before."""
+    def let_in(self, expected: Expectation) -> None:
+        """Let answers to such probes in, and none that were queued before."""
         self.let_nothing_in()
-        self._answers.discard(self.receiver.fileno())
-        bpf.attach(self.receiver, program)
+        self._answers.discard(self._icmp.fileno())
+        bpf.attach(self._icmp, bpf.icmp_answers(expected))
+        if expected.kind is not Kind.ICMP_ECHO:
+            listener = self._listen(expected.protocol)
+            # What came before the filter of `_listen` was in place.
+            self._answers.discard(listener.fileno())
+            bpf.attach(listener, bpf.own_words(expected))
 
     def let_nothing_in(self) -> None:
-        """Leave nothing to fill the queue between runs."""
-        bpf.attach(self.receiver, bpf.NOTHING)
+        """Leave nothing to fill the queue between runs.
+
+        A raw TCP or UDP socket costs the host something for every packet that it receives, so it
+        exists only while it is needed.
+        """
+        bpf.attach(self._icmp, bpf.NOTHING)
+        for protocol in [p for p, sock in self._listeners.items() if sock is not self._icmp]:
+            with self._listeners.pop(protocol) as listener:
+                self.receiver.unregister(listener)
 
     def send(self, batch: SendBatch, start: int, end: int) -> int:
         """Send packets start..end-1, or as many as the socket takes; 0 if its buffer is full.
@@ -87,9 +109,12 @@ class RawSockets:
         return sent
 
     def answers(self) -> Iterator[tuple[bytes, int | None]]:
-        """Packets that passed the filter, with their arrival in Unix ns (None: not stamped)."""
-        for message in self._answers.receive(self.receiver.fileno()):
-            yield message.data, received_ns(message)
+        """Packets that passed the filters, with their arrival in Unix ns (None: not stamped)."""
+        for protocol, listener in self._listeners.items():
+            for message in self._answers.receive(listener.fileno()):
+                whole = message.data if self._version == 4 else with_header(message, protocol)
+                if whole is not None:
+                    yield whole, received_ns(message)
 
     def stamps(self) -> Iterator[TransmitStamp]:
         """Transmit stamps that have come since the last call."""
@@ -100,17 +125,45 @@ class RawSockets:
         self._stamps.discard(self.sender.fileno(), MSG_ERRQUEUE)
 
     def drops(self) -> int:
-        """Answers lost since the socket was opened because its queue was full."""
-        return drops(self.receiver)
+        """Answers lost because a queue was full; only differences within a train mean anything."""
+        return sum(drops(listener) for listener in self._listeners.values())
+
+    def _listen(self, protocol: int) -> socket.socket:
+        listener = socket.socket(self._family, socket.SOCK_RAW, protocol)
+        bpf.attach(listener, bpf.NOTHING)
+        _enlarge(listener, socket.SO_RCVBUF, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+        enable_receive(listener)
+        if self._version == 6:
+            enable_header(listener)
+        self._listeners[protocol] = listener
+        self.receiver.register(listener, select.EPOLLIN)
+        return listener
 
 
-def source_towards(target: IPv4Address) -> IPv4Address:
+def open_sockets() -> dict[int, RawSockets]:
+    """Those of every IP version that works on this host.
+
+    Raises:
+        PermissionError: without CAP_NET_RAW.
+    """
+    found = {4: RawSockets(4)}
+    try:
+        # Where IPv6 is compiled in but switched off, sockets can be opened all the same.
+        source_towards(IPv6Address("::1"))
+        found[6] = RawSockets(6)
+    except (OSError, TransportError):
+        return found
+    return found
+
+
+def source_towards(target: Address) -> Address:
     """The own address that packets to the target carry; nothing is sent.
 
     Raises:
         NoRoute, NotPermitted: if the kernel would not let a packet go there.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    family = socket.AF_INET if target.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((str(target), 9))
         except OSError as error:
@@ -118,7 +171,7 @@ def source_towards(target: IPv4Address) -> IPv4Address:
                 # What a blackhole route answers.
                 raise NoRoute("this host throws away what goes to the destination") from error
             raise send_error(error) from error
-        return IPv4Address(probe.getsockname()[0])
+        return ip_address(probe.getsockname()[0])
 
 
 def send_error(error: OSError) -> NoRoute | NotPermitted | SendFailed:

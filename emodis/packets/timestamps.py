@@ -26,7 +26,8 @@ _SOFTWARE = 1 << 4
 _OPT_ID = 1 << 7
 _TX_SCHED = 1 << 8
 _OPT_TSONLY = 1 << 11
-_IP_RECVERR = 11
+# Where each family says which packet a stamp is for (IP_RECVERR, IPV6_RECVERR).
+_WHICH = {(socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)}
 _ORIGIN_TIMESTAMPING = 4
 MSG_ERRQUEUE = 0x2000
 
@@ -90,7 +91,7 @@ def transmit_stamps(messages: Iterator[Received]) -> Iterator[TransmitStamp]:
         for level, kind, data in message.control:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
                 stamp = _nanoseconds(data) if len(data) >= _TIMESPEC.size else None
-            elif level == socket.IPPROTO_IP and kind == _IP_RECVERR:
+            elif (level, kind) in _WHICH:
                 key, moment = _which(data)
         if stamp is not None and key is not None and moment is not None:
             yield TransmitStamp(key, moment, stamp)

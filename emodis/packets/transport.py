@@ -91,6 +91,8 @@ class Traffic:
 class Transport(Protocol):
     """One run at a time: `begin`, any number of `exchange`s, `end`."""
 
+    # The IP versions it speaks: 4, 6 or both.
+    families: frozenset[int]
     # "kernel" or "user"; a train's outcome says whether it was so for this train.
     tx_stamp: str
     rx_stamp: str

@@ -47,6 +47,8 @@ from emodis.wire.v1.prober_pb2 import (
 )
 
 LARGEST_OBSERVATIONS_BYTES = 768 << 10
+# As `ProberReady.families` has them.
+_FAMILY_BIT = {4: 1, 6: 2}
 PROGRESS_INTERVAL_NS = 1_000_000_000
 NO_RAW_SOCKETS = (
     "raw sockets need root or CAP_NET_RAW; start Emodis as root, or give it the capability "
@@ -90,7 +92,7 @@ class Worker:
     def _ready(self) -> ProberReady:
         return ProberReady(
             transports=[TRANSPORT_RAW],
-            families=1,
+            families=sum(_FAMILY_BIT[version] for version in self._transport.families),
             tx_stamp=self._transport.tx_stamp,
             rx_stamp=self._transport.rx_stamp,
             pid=os.getpid(),

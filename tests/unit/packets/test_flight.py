@@ -17,10 +17,10 @@ from emodis.packets.flow import IdBlock
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Kind, Probe, Train
-from emodis.packets.replies import Expectation, parse
+from emodis.packets.replies import parse
 from emodis.packets.timestamps import Moment, TransmitStamp
 from emodis.packets.transport import Gate, Stop, Traffic
-from tests.unit.packets.answers import IDENTS, THERE, icmp_error, probe_packet
+from tests.unit.packets.answers import THERE, expectation, icmp_error, probe_packet
 
 IDS = IdBlock(300, 50)
 FAR_NS = 60_000_000_000
@@ -145,10 +145,7 @@ def rig(
         train,
         batch=SendBatch(bytearray(sum(sizes)), sizes, THERE),
         ledger=ledger,
-        read=partial(
-            parse,
-            expected=Expectation(kind=Kind.UDP, target=THERE, idents=IDENTS[Kind.UDP], ids=IDS),
-        ),
+        read=partial(parse, expected=expectation(Kind.UDP, 4, IDS)),
         gate=Gate(boottime_ns() + stop_in_ns, max_bytes, traffic, interrupt or Word(), boottime_ns),
         sockets=sockets,
     )

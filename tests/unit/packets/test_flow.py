@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emodis.packets.flow import FLOW_COUNT, ICMP_IDS, ID_COUNT, UDP_SOURCE_PORTS, IdBlock, Identity
+from emodis.packets.flow import (
+    FLOW_COUNT,
+    FLOW_LABELS,
+    ICMP_IDS,
+    ID_COUNT,
+    SOURCE_PORTS,
+    IdBlock,
+    Identity,
+)
 from emodis.packets.model import Kind
 
 HERE, THERE = IPv4Address("10.0.0.1"), IPv4Address("10.9.0.2")
@@ -16,20 +24,42 @@ HERE, THERE = IPv4Address("10.0.0.1"), IPv4Address("10.9.0.2")
 @given(st.integers(0, 2**32))
 def test_drawn_numbers_stay_in_their_ranges(seed: int) -> None:
     identity = Identity.draw(HERE, THERE, random.Random(seed))
-    for kind, allowed in ((Kind.UDP, UDP_SOURCE_PORTS), (Kind.ICMP_ECHO, ICMP_IDS)):
+    ranges = {Kind.UDP: SOURCE_PORTS, Kind.TCP_SYN: SOURCE_PORTS, Kind.ICMP_ECHO: ICMP_IDS}
+    for kind, allowed in ranges.items():
         idents = identity.idents(kind)
         assert len(idents) == FLOW_COUNT
         assert idents[0] in allowed
         assert idents[-1] in allowed
     assert 1 <= identity.first_id <= ID_COUNT
-    assert 1 <= identity.check < 0xFFFF
+    for number in (0, FLOW_COUNT - 1):
+        flow = identity.flow(Kind.UDP, number)
+        assert 1 <= flow.check < 0xFFFF
+        assert flow.label in FLOW_LABELS
+        assert 0 <= flow.secret <= 0xFFFF
 
 
-def test_another_flow_number_is_another_flow_of_the_same_run() -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_another_flow_number_is_another_flow_of_the_same_run(kind: Kind) -> None:
     identity = Identity.draw(HERE, THERE, random.Random(1))
-    first, second = identity.flow(Kind.UDP, 0), identity.flow(Kind.UDP, 1)
+    first, second = identity.flow(kind, 0), identity.flow(kind, 1)
     assert second.ident == first.ident + 1
-    assert (first.source, first.target, first.check) == (HERE, THERE, second.check)
+    # What balancers hash of ICMP is the checksum, and of IPv6 the label.
+    assert second.check != first.check
+    assert second.label != first.label
+    assert (first.source, first.target, first.secret) == (HERE, THERE, second.secret)
+
+
+def test_port_and_dscp_are_those_of_the_train() -> None:
+    identity = Identity.draw(HERE, THERE, random.Random(1))
+    flow = identity.flow(Kind.TCP_SYN, 0, port=443, dscp=46)
+    assert (flow.port, flow.dscp) == (443, 46)
+    assert identity.flow(Kind.UDP, 0).port == 33434
+
+
+@pytest.mark.parametrize("wrong", [{"port": 0}, {"port": 65536}, {"dscp": -1}, {"dscp": 64}])
+def test_a_port_or_dscp_out_of_range_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        Identity.draw(HERE, THERE, random.Random(1)).flow(Kind.UDP, 0, **wrong)
 
 
 @pytest.mark.parametrize("number", [-1, FLOW_COUNT])

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
+import attrs
 import pytest
 
 from emodis.packets.flow import IdBlock
 from emodis.packets.ledger import Ledger
-from emodis.packets.model import Kind, Probe, ReplyKind, Train
+from emodis.packets.model import Kind, Mark, MplsLabel, Probe, ReplyKind, Train
 from emodis.packets.replies import Answer
 from tests.unit.packets.answers import ROUTER, THERE
 
@@ -40,7 +41,18 @@ def answer(
     code: int = 0,
 ) -> Answer:
     icmp_type = {ReplyKind.ECHO_REPLY: 0, ReplyKind.UNREACHABLE: 3}.get(kind, 11)
-    return Answer(IDS.at(index), kind, IPv4Address(source), icmp_type, code, 60, 1, 88, False)
+    return Answer(
+        probe_id=IDS.at(index),
+        kind=kind,
+        address=IPv4Address(source),
+        icmp_type=icmp_type,
+        icmp_code=code,
+        ttl=60,
+        quoted_ttl=1,
+        size_bytes=88,
+        marks=frozenset({Mark.NAT}),
+        mpls=(MplsLabel(label=16, traffic_class=0, bottom=True, ttl=1),),
+    )
 
 
 def arrival(index: int) -> Answer:
@@ -86,6 +98,15 @@ class TestCompletion:
         made.record(answer(0, kind=ReplyKind.UNREACHABLE, code=3), 3000)
         assert made.complete
 
+    @pytest.mark.parametrize(("code", "ends"), [(4, True), (0, False), (2, False), (3, False)])
+    def test_ipv6_says_port_unreachable_by_another_code(self, code: int, ends: bool) -> None:
+        made = ledger([1, 2])
+        refusal = attrs.evolve(
+            answer(0), kind=ReplyKind.UNREACHABLE, address=ip_address("fd00::7"), icmp_type=1
+        )
+        made.record(attrs.evolve(refusal, icmp_code=code), 3000)
+        assert made.complete is ends
+
     def test_time_exceeded_from_the_target_does_not_end_the_path(self) -> None:
         made = ledger([1, 2])
         made.record(answer(0, source=THERE), 3000)
@@ -103,6 +124,32 @@ class TestCompletion:
 
 
 class TestAnswers:
+    def test_what_the_router_told_of_the_path_is_kept(self) -> None:
+        made = ledger([1])
+        made.record(answer(0), 3000)
+        (echo,), _ = made.echoes()
+        assert echo.reply is not None
+        assert echo.reply.marks == {Mark.NAT}
+        assert [entry.label for entry in echo.reply.mpls] == [16]
+
+    def test_a_datagram_answers_the_last_probe_before_it(self) -> None:
+        probes = tuple(Probe(ttl=64, size_bytes=60) for _ in range(3))
+        made = Ledger(Train(kind=Kind.UDP, probes=probes, wait_ns=1), IdBlock(IDS.first, 3), THERE)
+        spoken = Answer(
+            probe_id=None, kind=ReplyKind.DATAGRAM, address=THERE, ttl=60, size_bytes=33
+        )
+        assert not made.record(spoken, 500)
+        made.sent(0, 1, 1000, 1100)
+        made.sent(1, 1, 2000, 2100)
+        assert not made.record(spoken, 500)
+        assert made.record(spoken, 1500)
+        made.sent(2, 1, 3000, 3100)
+        assert made.record(spoken, 2500)
+        assert made.record(spoken, 2600)
+        echoes, _ = made.echoes()
+        assert [echo.reply and echo.reply.received_ns for echo in echoes] == [1500, 2500, None]
+        assert made.duplicates == 1
+
     def test_the_first_is_kept_and_the_others_counted(self) -> None:
         made = ledger([1])
         assert made.record(answer(0), 3000)

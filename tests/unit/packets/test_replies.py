@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -12,117 +12,207 @@ from scapy.packet import Raw
 
 from emodis.packets.flow import IdBlock
 from emodis.packets.model import Kind, ReplyKind
-from emodis.packets.replies import Answer, Expectation, parse
+from emodis.packets.replies import Answer, parse
 from tests.unit.packets.answers import (
+    ENDS,
+    HEADER,
     HERE,
-    IDENTS,
-    KINDS,
+    MADE,
     ROUTER,
-    THERE,
+    ROUTERS,
+    TIME_EXCEEDED,
+    UNREACHABLE,
+    VERSIONS,
     changed,
+    datagram,
     echo_reply,
+    error,
+    expectation,
     icmp_error,
     probe_packet,
+    segment,
     with_options,
 )
 
 IDS = IdBlock(1000, 50)
-OURS = {kind: Expectation(kind=kind, target=THERE, idents=IDENTS[kind], ids=IDS) for kind in KINDS}
+PAYLOADS = frozenset({0, 500})
+OURS = {
+    (kind, version): expectation(kind, version, IDS, payloads=PAYLOADS) for kind, version in MADE
+}
 
 
-@given(st.sampled_from(KINDS), st.integers(1000, 1049), st.integers(1, 255), st.integers(28, 60))
+@given(st.sampled_from(MADE), st.integers(1000, 1049), st.integers(1, 255), st.integers(8, 40))
 def test_time_exceeded_names_the_probe_and_the_router(
-    kind: Kind, probe_id: int, ttl: int, quoted: int
+    made: tuple[Kind, int], probe_id: int, ttl: int, quoted: int
 ) -> None:
-    packet = icmp_error(probe_packet(kind, probe_id, ttl=ttl)[:quoted])
-    assert parse(packet, OURS[kind]) == Answer(
-        probe_id, ReplyKind.TIME_EXCEEDED, IPv4Address(ROUTER), 11, 0, 61, ttl, len(packet), False
+    kind, version = made
+    probe = probe_packet(kind, probe_id, version=version, ttl=ttl)
+    packet = error(version, probe[: HEADER[version] + quoted])
+    assert parse(packet, OURS[made]) == Answer(
+        probe_id=probe_id,
+        kind=ReplyKind.TIME_EXCEEDED,
+        address=ip_address(ROUTERS[version]),
+        icmp_type=TIME_EXCEEDED[version],
+        ttl=61,
+        quoted_ttl=ttl,
+        size_bytes=len(packet),
     )
 
 
-@pytest.mark.parametrize("code", [0, 1, 3, 9, 13])
-def test_unreachable_keeps_its_code(code: int) -> None:
-    answer = parse(icmp_error(probe_packet(Kind.UDP, 1001), kind=3, code=code), OURS[Kind.UDP])
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("code", [0, 1, 3, 4, 6, 9, 13])
+def test_unreachable_keeps_its_code(code: int, version: int) -> None:
+    probe = probe_packet(Kind.UDP, 1001, version=version)
+    packet = error(version, probe, kind=UNREACHABLE[version], code=code)
+    answer = parse(packet, OURS[Kind.UDP, version])
     assert answer is not None
-    assert (answer.kind, answer.icmp_type, answer.icmp_code) == (ReplyKind.UNREACHABLE, 3, code)
+    assert answer.kind is ReplyKind.UNREACHABLE
+    assert (answer.icmp_type, answer.icmp_code) == (UNREACHABLE[version], code)
 
 
-def test_an_echo_reply_names_the_probe() -> None:
-    packet = echo_reply(1007)
-    assert parse(packet, OURS[Kind.ICMP_ECHO]) == Answer(
-        1007, ReplyKind.ECHO_REPLY, THERE, 0, 0, 58, None, len(packet), False
+def test_a_packet_too_big_is_an_unreachable_of_its_own_type() -> None:
+    packet = error(6, probe_packet(Kind.UDP, 1001, version=6), kind=2)
+    answer = parse(packet, OURS[Kind.UDP, 6])
+    assert answer is not None
+    assert (answer.kind, answer.icmp_type, answer.mpls) == (ReplyKind.UNREACHABLE, 2, ())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_echo_reply_names_the_probe(version: int) -> None:
+    packet = echo_reply(1007, version=version)
+    assert parse(packet, OURS[Kind.ICMP_ECHO, version]) == Answer(
+        probe_id=1007,
+        kind=ReplyKind.ECHO_REPLY,
+        address=ENDS[version][1],
+        icmp_type=0 if version == 4 else 129,
+        ttl=58,
+        size_bytes=len(packet),
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("flags", "off", "kind"),
+    [
+        ("SA", 1, ReplyKind.SYN_ACK),
+        ("RA", 1, ReplyKind.RESET),
+        # Whoever refuses a SYN acknowledges what it carried, too.
+        ("RA", 501, ReplyKind.RESET),
+    ],
+)
+@pytest.mark.parametrize("probe_id", [1000, 1049])
+def test_a_segment_names_the_probe_it_acknowledges(
+    version: int, flags: str, off: int, kind: ReplyKind, probe_id: int
+) -> None:
+    packet = segment(probe_id, version=version, flags=flags, off=off)
+    assert parse(packet, OURS[Kind.TCP_SYN, version]) == Answer(
+        probe_id=probe_id,
+        kind=kind,
+        address=ENDS[version][1],
+        ttl=58,
+        size_bytes=len(packet),
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_datagram_is_an_answer_to_some_probe(version: int) -> None:
+    packet = datagram(version=version)
+    answer = parse(packet, OURS[Kind.UDP, version])
+    assert answer is not None
+    assert (answer.probe_id, answer.kind) == (None, ReplyKind.DATAGRAM)
+    assert (answer.address, answer.size_bytes) == (ENDS[version][1], len(packet))
+
+
+@pytest.mark.parametrize("kind", Kind)
 def test_ip_options_in_the_quote_and_in_the_answer_are_skipped(kind: Kind) -> None:
+    ours = OURS[kind, 4]
     quoted = with_options(probe_packet(kind, 1003))
-    assert parse(icmp_error(quoted), OURS[kind])
-    assert parse(with_options(icmp_error(probe_packet(kind, 1003))), OURS[kind]) is None  # cut
+    assert parse(icmp_error(quoted), ours)
+    assert parse(with_options(icmp_error(probe_packet(kind, 1003))), ours) is None  # cut
     options = IP(src=ROUTER, dst=str(HERE), options=[b"\x01\x01\x01\x01"])
     packet = bytes(options / ICMP(type=11) / Raw(probe_packet(kind, 1003)))
-    assert parse(packet, OURS[kind])
+    assert parse(packet, ours)
 
 
-def test_a_quote_with_another_source_address_is_ours_all_the_same() -> None:
-    """A NAT between us and the router may leave its own address there."""
-    quoted = changed(probe_packet(Kind.UDP, 1003), src="192.0.2.1")
-    assert parse(icmp_error(quoted), OURS[Kind.UDP])
+def foreign(version: int) -> dict[str, tuple[Kind, bytes]]:
+    """Of either version: answers to others, in other words, from elsewhere."""
+    udp = probe_packet(Kind.UDP, 1003, version=version)
+    echo = probe_packet(Kind.ICMP_ECHO, 1003, version=version)
+    syn = probe_packet(Kind.TCP_SYN, 1003, version=version)
+    router = ROUTERS[version]
+    other = {4: "203.0.113.10", 6: "2001:db8::10"}[version]
+
+    def tcp(**fields: object) -> tuple[Kind, bytes]:
+        return Kind.TCP_SYN, segment(1003, version=version, **fields)  # type: ignore[arg-type]
+
+    def spoken(**fields: object) -> tuple[Kind, bytes]:
+        return Kind.UDP, datagram(version=version, **fields)  # type: ignore[arg-type]
+
+    head = HEADER[version]
+    return {
+        "another destination": (Kind.UDP, error(version, changed(udp, dst=other))),
+        "the other kind": (Kind.UDP, error(version, echo)),
+        "the other kind again": (Kind.ICMP_ECHO, error(version, udp)),
+        "a segment quoted in a UDP run": (Kind.UDP, error(version, syn)),
+        "quote cut to the IP header": (Kind.UDP, error(version, udp[:head])),
+        "quote cut in the eight bytes": (Kind.UDP, error(version, udp[: head + 7])),
+        "no quote": (Kind.UDP, error(version, b"")),
+        "echo reply from elsewhere": (
+            Kind.ICMP_ECHO,
+            echo_reply(1003, version=version, source=router),
+        ),
+        "echo reply to another id": (Kind.ICMP_ECHO, echo_reply(1003, version=version, ident=9)),
+        "echo reply to no probe": (Kind.ICMP_ECHO, echo_reply(999, version=version)),
+        "echo reply in a UDP run": (Kind.UDP, echo_reply(1003, version=version)),
+        "our own echo request": (Kind.ICMP_ECHO, echo),
+        "our own datagram": (Kind.UDP, udp),
+        "our own SYN": (Kind.TCP_SYN, syn),
+        "truncated": (Kind.UDP, error(version, udp)[:-8]),
+        "empty": (Kind.UDP, b""),
+        "the other version": (Kind.UDP, error(10 - version, udp)),
+        "segment that acknowledges too much": tcp(off=2),
+        "segment that acknowledges nothing": tcp(off=0),
+        "segment that acknowledges a payload nobody sent": tcp(off=502),
+        "segment without an acknowledgement": tcp(flags="R"),
+        "segment of an open connection": tcp(flags="A"),
+        "segment of another port": tcp(sport=80),
+        "segment to another port": tcp(dport=39_999),
+        "segment from elsewhere": tcp(source=router),
+        "segment for a probe never sent": (Kind.TCP_SYN, segment(999, version=version)),
+        "segment in a UDP run": (Kind.UDP, segment(1003, version=version)),
+        "segment cut in its header": (Kind.TCP_SYN, cut(segment(1003, version=version), 1)),
+        "datagram of another port": spoken(sport=53),
+        "datagram to another flow's port": spoken(dport=40_002),
+        "datagram from elsewhere": spoken(source=router),
+        "datagram in a TCP run": (Kind.TCP_SYN, datagram(version=version)),
+    }
 
 
-class TestCarriers:
-    """The id stands in two places; one of them may have been rewritten on the way."""
-
-    def test_a_rewritten_ip_id_leaves_the_checksum(self) -> None:
-        answer = parse(icmp_error(changed(probe_packet(Kind.UDP, 1003), id=7)), OURS[Kind.UDP])
-        assert answer is not None
-        assert (answer.probe_id, answer.altered) == (1003, True)
-
-    def test_a_rewritten_checksum_leaves_the_ip_id(self) -> None:
-        quoted = bytearray(probe_packet(Kind.UDP, 1003))
-        quoted[26:28] = b"\x00\x07"
-        answer = parse(icmp_error(bytes(quoted)), OURS[Kind.UDP])
-        assert answer is not None
-        assert (answer.probe_id, answer.altered) == (1003, True)
-
-    def test_two_of_ours_that_differ_say_nothing(self) -> None:
-        quoted = changed(probe_packet(Kind.UDP, 1003), id=1004)
-        assert parse(icmp_error(quoted), OURS[Kind.UDP]) is None
-
-    @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("probe_id", [999, 1050, 7])
-    def test_ids_we_never_sent_are_not_ours(self, kind: Kind, probe_id: int) -> None:
-        assert parse(icmp_error(probe_packet(kind, probe_id)), OURS[kind]) is None
+def cut(packet: bytes, by: int) -> bytes:
+    """The packet without its end, and with a length that says so."""
+    shorter = bytearray(packet[:-by])
+    at = 2 if packet[0] >> 4 == 4 else 4
+    length = int.from_bytes(shorter[at : at + 2], "big") - by
+    shorter[at : at + 2] = length.to_bytes(2, "big")
+    return bytes(shorter)
 
 
 def forged() -> dict[str, tuple[Kind, bytes]]:
-    """Packets somebody who does not see ours might send, and damaged ones."""
+    """Packets somebody who does not see ours might send, and damaged ones, of IPv4."""
     udp, echo = probe_packet(Kind.UDP, 1003), probe_packet(Kind.ICMP_ECHO, 1003)
     packets = {
-        "another destination": (Kind.UDP, icmp_error(changed(udp, dst="203.0.113.10"))),
         "wrong source port": (Kind.UDP, icmp_error(udp[:20] + b"\x9b\x00" + udp[22:])),
         "wrong destination port": (Kind.UDP, icmp_error(udp[:22] + b"\x00\x35" + udp[24:])),
         "another protocol": (Kind.UDP, icmp_error(changed(udp, proto=6))),
-        "the other kind": (Kind.UDP, icmp_error(echo)),
-        "the other kind again": (Kind.ICMP_ECHO, icmp_error(udp)),
         "wrong ICMP id": (Kind.ICMP_ECHO, icmp_error(echo[:24] + b"\x00\x01" + echo[26:])),
         "quoted echo reply": (Kind.ICMP_ECHO, icmp_error(echo[:20] + b"\x00" + echo[21:])),
         "quoted IPv6": (Kind.UDP, icmp_error(b"\x65" + udp[1:])),
         "quoted header of 16 bytes": (Kind.UDP, icmp_error(b"\x44" + udp[1:])),
         "quoted header past the end": (Kind.UDP, icmp_error(b"\x4f" + udp[1:40])),
         "later fragment": (Kind.UDP, icmp_error(changed(udp, frag=3, flags=0))),
-        "quote cut to 27 bytes": (Kind.UDP, icmp_error(udp[:27])),
-        "no quote": (Kind.UDP, icmp_error(b"")),
         "redirect": (Kind.UDP, icmp_error(udp, kind=5)),
-        "echo reply from elsewhere": (Kind.ICMP_ECHO, echo_reply(1003, source=ROUTER)),
-        "echo reply to another id": (Kind.ICMP_ECHO, echo_reply(1003, ident=9)),
-        "echo reply to no probe": (Kind.ICMP_ECHO, echo_reply(999)),
-        "echo reply in a UDP run": (Kind.UDP, echo_reply(1003)),
-        "our own echo request": (Kind.ICMP_ECHO, echo),
         "bad checksum": (Kind.UDP, icmp_error(udp)[:-1] + b"\xff"),
-        "truncated": (Kind.UDP, icmp_error(udp)[:-8]),
         "not ICMP": (Kind.UDP, bytes(IP(src=ROUTER, dst=str(HERE)) / UDP() / Raw(udp))),
-        "empty": (Kind.UDP, b""),
     }
     header = bytearray(icmp_error(udp))
     header[0] = 0x4F
@@ -134,31 +224,47 @@ def forged() -> dict[str, tuple[Kind, bytes]]:
     return packets
 
 
-FORGED = forged()
+FORGED = {
+    **{(name, 4): case for name, case in forged().items()},
+    **{(name, version): case for version in VERSIONS for name, case in foreign(version).items()},
+}
 
 
-@pytest.mark.parametrize("name", FORGED)
-def test_what_is_not_an_answer_to_us_is_no_answer(name: str) -> None:
-    kind, packet = FORGED[name]
-    assert parse(packet, OURS[kind]) is None
+@pytest.mark.parametrize(("name", "version"), FORGED)
+def test_what_is_not_an_answer_to_us_is_no_answer(name: str, version: int) -> None:
+    kind, packet = FORGED[name, version]
+    assert parse(packet, OURS[kind, version]) is None
 
 
-@given(st.sampled_from(KINDS), st.binary(max_size=120))
-def test_hostile_bytes_never_raise(kind: Kind, data: bytes) -> None:
-    parse(data, OURS[kind])
+@given(st.sampled_from(MADE), st.binary(max_size=160))
+def test_hostile_bytes_never_raise(made: tuple[Kind, int], data: bytes) -> None:
+    parse(data, OURS[made])
 
 
 @given(
-    st.sampled_from(KINDS),
-    st.integers(0, 99),
+    st.sampled_from(MADE),
+    st.integers(0, 130),
     st.lists(st.tuples(st.integers(0, 87), st.integers(0, 255)), max_size=4),
 )
 def test_no_mutation_of_a_real_answer_raises(
-    kind: Kind, cut: int, changes: list[tuple[int, int]]
+    made: tuple[Kind, int], cut_at: int, changes: list[tuple[int, int]]
 ) -> None:
-    packet = bytearray(icmp_error(probe_packet(kind, 1003)))
+    kind, version = made
+    packet = bytearray(error(version, probe_packet(kind, 1003, version=version)))
     for at, value in changes:
         packet[at] = value
-    parse(bytes(packet[:cut]), OURS[kind])
-    answer = parse(bytes(packet), OURS[kind])
+    parse(bytes(packet[:cut_at]), OURS[made])
+    answer = parse(bytes(packet), OURS[made])
+    assert answer is None or answer.probe_id in IDS
+
+
+@given(
+    st.sampled_from(VERSIONS),
+    st.lists(st.tuples(st.integers(0, 59), st.integers(0, 255)), max_size=4),
+)
+def test_no_mutation_of_a_real_segment_raises(version: int, changes: list[tuple[int, int]]) -> None:
+    packet = bytearray(segment(1003, version=version))
+    for at, value in changes:
+        packet[at % len(packet)] = value
+    answer = parse(bytes(packet), OURS[Kind.TCP_SYN, version])
     assert answer is None or answer.probe_id in IDS

@@ -67,6 +67,7 @@ class FakeTransport:
     traffic: Traffic = attrs.field(factory=Traffic)
     tx_stamp: str = "kernel"
     rx_stamp: str = "kernel"
+    families: frozenset[int] = frozenset({4, 6})
 
     def begin(self, address: Address, *, max_bytes: int) -> None:
         self.traffic = Traffic()
@@ -186,7 +187,7 @@ def rig() -> Iterator[Rig]:
 
 def test_it_says_that_it_is_ready_before_anything_else(rig: Rig) -> None:
     ready = rig.messages(trains(TRAIN))[0].ready
-    assert (ready.tx_stamp, ready.rx_stamp, ready.families) == ("kernel", "kernel", 1)
+    assert (ready.tx_stamp, ready.rx_stamp, ready.families) == ("kernel", "kernel", 3)
     assert ready.pid > 0
 
 
