@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from emodis.packets.model import ReplyKind
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
+from emodis.techniques.arrival import arrived
 from emodis.techniques.pathneck_gaps import Readings
 from emodis.techniques.segmentation import Threshold
 from emodis.techniques.skeleton import failed, grade
 from emodis.techniques.stats import median, scaled_mad
-from emodis.techniques.traceroute import arrived
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckResult, ProbeRecord
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques.arrival import arrived
 from emodis.techniques.pathneck_estimator import Profile, Step, profile
 from emodis.techniques.pathneck_gaps import Readings
 from emodis.techniques.segmentation import Threshold
 from emodis.techniques.stats import NS_PER_S, median
-from emodis.techniques.traceroute import arrived
 from emodis.wire.v1.techniques_pb2 import (
     Bound,
     PathneckBottleneck,

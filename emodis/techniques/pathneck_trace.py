@@ -13,8 +13,8 @@ import attrs
 
 from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
 from emodis.techniques import records
+from emodis.techniques.arrival import arrived, destination_ttl
 from emodis.techniques.stats import NS_PER_MS
-from emodis.techniques.traceroute import arrived, destination_ttl
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, ProbeRecord, TrainRecord
 
 _FIRST_CHUNK = 4

@@ -10,8 +10,11 @@ from emodis.client.render.words import address, megabits, milliseconds, owner, p
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import AddressOwner
 from emodis.wire.v1.techniques_pb2 import (
+    ANSWER_MARK_NAT,
+    ANSWER_MARK_QUOTE_ALTERED,
     BOUND_LOWER,
     BOUND_UPPER,
+    HopAnswer,
     PathneckHop,
     PathneckResult,
     TracerouteHop,
@@ -20,6 +23,9 @@ from emodis.wire.v1.techniques_pb2 import (
 
 MARK = "◀ bottleneck"
 _BOUNDS = {BOUND_UPPER: "≤", BOUND_LOWER: "≥"}
+_MARKS = {ANSWER_MARK_NAT: "NAT", ANSWER_MARK_QUOTE_ALTERED: "altered quote"}
+# ICMP type of "unreachable" and its code for a port, by the length of the address that says so.
+_UNREACHABLE = {4: (3, 3), 16: (1, 4)}
 _PLACE = (Column("hop", right=True), Column("address"), Column("AS", gives=True))
 
 
@@ -59,7 +65,7 @@ def traceroute_grid(report: Report, run: Decoded) -> Grid:
             *_place(hop.ttl, first, owners),
             time(median(rtts)) if rtts else "",
             f"{answered}/{len(hop.answers)}",
-            _remark(hop),
+            _remark(hop, result),
         )
         for other in others:
             grid.add(*_place(None, other, owners), "", "", "")
@@ -98,9 +104,30 @@ def _mark(hop: PathneckHop, result: PathneckResult) -> str:
     return "◁ choke" if hop.choke_point else ""
 
 
-def _remark(hop: TracerouteHop) -> str:
+def _remark(hop: TracerouteHop, result: TracerouteResult) -> str:
+    words = []
     if hop.rate_limited:
-        return "rate-limited"
-    codes = sorted({answer.icmp_code for answer in hop.answers if answer.icmp_type == 3})
-    # Port unreachable is how a destination answers a traceroute.
-    return ", ".join(f"unreachable ({code})" for code in codes if code != 3)
+        words.append("rate-limited")
+    if hop.HasField("loss_ratio"):
+        words.append(f"{percent(hop.loss_ratio)} lost")
+    if hop.passes_used_up_ttl:
+        words.append("passes used-up TTLs on: this is the next hop")
+    if result.dest_alias and hop.ttl == result.hop_count:
+        words.append("in place of the destination")
+    labels = next((answer.mpls for answer in hop.answers if answer.mpls), ())
+    if labels:
+        words.append(f"MPLS {' '.join(str(entry.label) for entry in labels)}")
+    words += _marks(hop)
+    codes = sorted({a.icmp_code for a in hop.answers if _is_refusal(a)})
+    return ", ".join([*words, *(f"unreachable ({code})" for code in codes)])
+
+
+def _marks(hop: TracerouteHop) -> list[str]:
+    marks = {mark for answer in hop.answers for mark in answer.marks}
+    return [word for mark, word in _MARKS.items() if mark in marks]
+
+
+def _is_refusal(answer: HopAnswer) -> bool:
+    """Port unreachable is how a destination answers a traceroute."""
+    unreachable, port = _UNREACHABLE.get(len(answer.address), (None, None))
+    return answer.icmp_type == unreachable and answer.icmp_code != port

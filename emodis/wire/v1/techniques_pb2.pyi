@@ -514,12 +514,23 @@ class TracerouteParameters(_message.Message):
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     GAP_LIMIT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    PROTO_FIELD_NUMBER: _builtins.int
+    FIRST_TTL_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
     max_ttl: _builtins.int
     rounds: _builtins.int
     settle_s: _builtins.float
     timeout_s: _builtins.float
     gap_limit: _builtins.int
     size_bytes: _builtins.int
+    """Over IPv4; over IPv6 probes have 20 bytes more."""
+    proto: _builtins.str
+    """Fields with presence are newer than the first version: absent means their default.
+    "udp", "icmp" or "tcp".
+    """
+    first_ttl: _builtins.int
+    port: _builtins.int
+    """Destination port of UDP and TCP."""
     def __init__(
         self,
         *,
@@ -529,12 +540,26 @@ class TracerouteParameters(_message.Message):
         timeout_s: _builtins.float = ...,
         gap_limit: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        proto: _builtins.str | None = ...,
+        first_ttl: _builtins.int | None = ...,
+        port: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_ttl", b"_first_ttl", "_port", b"_port", "_proto", b"_proto", "first_ttl", b"first_ttl", "port", b"port", "proto", b"proto"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gap_limit", b"gap_limit", "max_ttl", b"max_ttl", "rounds", b"rounds", "settle_s", b"settle_s", "size_bytes", b"size_bytes", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_ttl", b"_first_ttl", "_port", b"_port", "_proto", b"_proto", "first_ttl", b"first_ttl", "gap_limit", b"gap_limit", "max_ttl", b"max_ttl", "port", b"port", "proto", b"proto", "rounds", b"rounds", "settle_s", b"settle_s", "size_bytes", b"size_bytes", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__first_ttl: _TypeAlias = _typing.Literal["first_ttl"]  # noqa: Y015
+    _WhichOneofArgType__first_ttl: _TypeAlias = _typing.Literal["_first_ttl", b"_first_ttl"]  # noqa: Y015
+    _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
+    _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
+    _WhichOneofReturnType__proto: _TypeAlias = _typing.Literal["proto"]  # noqa: Y015
+    _WhichOneofArgType__proto: _TypeAlias = _typing.Literal["_proto", b"_proto"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_ttl) -> _WhichOneofReturnType__first_ttl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proto) -> _WhichOneofReturnType__proto | None: ...
 
 Global___TracerouteParameters: _TypeAlias = TracerouteParameters  # noqa: Y015
 
@@ -573,6 +598,9 @@ class HopAnswer(_message.Message):
     ICMP_CODE_FIELD_NUMBER: _builtins.int
     REPLY_TTL_FIELD_NUMBER: _builtins.int
     QUOTED_TTL_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    MPLS_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     address: _builtins.bytes
     """Absent: silent."""
@@ -581,6 +609,13 @@ class HopAnswer(_message.Message):
     icmp_code: _builtins.int
     reply_ttl: _builtins.int
     quoted_ttl: _builtins.int
+    word: Global___Word.ValueType
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedScalarFieldContainer[Global___AnswerMark.ValueType]: ...
+    @_builtins.property
+    def mpls(self) -> _containers.RepeatedCompositeFieldContainer[Global___MplsEntry]:
+        """Outermost first."""
+
     def __init__(
         self,
         *,
@@ -591,10 +626,13 @@ class HopAnswer(_message.Message):
         icmp_code: _builtins.int = ...,
         reply_ttl: _builtins.int = ...,
         quoted_ttl: _builtins.int = ...,
+        word: Global___Word.ValueType = ...,
+        marks: _abc.Iterable[Global___AnswerMark.ValueType] | None = ...,
+        mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "rtt_ns", b"rtt_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "quoted_ttl", b"quoted_ttl", "reply_ttl", b"reply_ttl", "round", b"round", "rtt_ns", b"rtt_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "marks", b"marks", "mpls", b"mpls", "quoted_ttl", b"quoted_ttl", "reply_ttl", b"reply_ttl", "round", b"round", "rtt_ns", b"rtt_ns", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rtt_ns: _TypeAlias = _typing.Literal["rtt_ns"]  # noqa: Y015
     _WhichOneofArgType__rtt_ns: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns"]  # noqa: Y015
@@ -609,9 +647,21 @@ class TracerouteHop(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     RATE_LIMITED_FIELD_NUMBER: _builtins.int
+    LOSS_RATIO_FIELD_NUMBER: _builtins.int
+    LOSS_LOW_RATIO_FIELD_NUMBER: _builtins.int
+    LOSS_HIGH_RATIO_FIELD_NUMBER: _builtins.int
+    PASSES_USED_UP_TTL_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     rate_limited: _builtins.bool
     """Answers stopped after a burst while hops behind still answer."""
+    loss_ratio: _builtins.float
+    """Share of the probes that the path lost up to here, with its 95 % Wilson interval; absent where
+    the hops behind do not show the loss, so that this one's silence proves nothing.
+    """
+    loss_low_ratio: _builtins.float
+    loss_high_ratio: _builtins.float
+    passes_used_up_ttl: _builtins.bool
+    """The router here passed a used-up TTL on: the answer is that of the next hop."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HopAnswer]: ...
     def __init__(
@@ -620,12 +670,27 @@ class TracerouteHop(_message.Message):
         ttl: _builtins.int = ...,
         answers: _abc.Iterable[Global___HopAnswer] | None = ...,
         rate_limited: _builtins.bool = ...,
+        loss_ratio: _builtins.float | None = ...,
+        loss_low_ratio: _builtins.float | None = ...,
+        loss_high_ratio: _builtins.float | None = ...,
+        passes_used_up_ttl: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss_high_ratio", b"_loss_high_ratio", "_loss_low_ratio", b"_loss_low_ratio", "_loss_ratio", b"_loss_ratio", "loss_high_ratio", b"loss_high_ratio", "loss_low_ratio", b"loss_low_ratio", "loss_ratio", b"loss_ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "rate_limited", b"rate_limited", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss_high_ratio", b"_loss_high_ratio", "_loss_low_ratio", b"_loss_low_ratio", "_loss_ratio", b"_loss_ratio", "answers", b"answers", "loss_high_ratio", b"loss_high_ratio", "loss_low_ratio", b"loss_low_ratio", "loss_ratio", b"loss_ratio", "passes_used_up_ttl", b"passes_used_up_ttl", "rate_limited", b"rate_limited", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__loss_high_ratio: _TypeAlias = _typing.Literal["loss_high_ratio"]  # noqa: Y015
+    _WhichOneofArgType__loss_high_ratio: _TypeAlias = _typing.Literal["_loss_high_ratio", b"_loss_high_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__loss_low_ratio: _TypeAlias = _typing.Literal["loss_low_ratio"]  # noqa: Y015
+    _WhichOneofArgType__loss_low_ratio: _TypeAlias = _typing.Literal["_loss_low_ratio", b"_loss_low_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__loss_ratio: _TypeAlias = _typing.Literal["loss_ratio"]  # noqa: Y015
+    _WhichOneofArgType__loss_ratio: _TypeAlias = _typing.Literal["_loss_ratio", b"_loss_ratio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_high_ratio) -> _WhichOneofReturnType__loss_high_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_low_ratio) -> _WhichOneofReturnType__loss_low_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_ratio) -> _WhichOneofReturnType__loss_ratio | None: ...
 
 Global___TracerouteHop: _TypeAlias = TracerouteHop  # noqa: Y015
 
@@ -637,11 +702,21 @@ class TracerouteResult(_message.Message):
     HOP_COUNT_FIELD_NUMBER: _builtins.int
     REACHED_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
+    DEST_ALIAS_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    UNMATCHED_FIELD_NUMBER: _builtins.int
+    PATH_HASH_FIELD_NUMBER: _builtins.int
     hop_count: _builtins.int
     """Smallest TTL that the destination answered; absent when it never did."""
     reached: _builtins.bool
     end_reason: _builtins.str
     """"reached", "incomplete", "loop", "unreachable(CODE)", "no_hop_answered"."""
+    dest_alias: _builtins.bytes
+    """The destination, or a firewall in its place, answered only from this other address."""
+    duplicates: _builtins.int
+    unmatched: _builtins.int
+    path_hash: _builtins.str
+    """Equal for equal sequences of addresses: 16 hexadecimal digits; empty without hops."""
     @_builtins.property
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracerouteHop]: ...
     def __init__(
@@ -651,10 +726,14 @@ class TracerouteResult(_message.Message):
         hop_count: _builtins.int | None = ...,
         reached: _builtins.bool = ...,
         end_reason: _builtins.str = ...,
+        dest_alias: _builtins.bytes = ...,
+        duplicates: _builtins.int = ...,
+        unmatched: _builtins.int = ...,
+        path_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "hop_count", b"hop_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "end_reason", b"end_reason", "hop_count", b"hop_count", "hops", b"hops", "reached", b"reached"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "dest_alias", b"dest_alias", "duplicates", b"duplicates", "end_reason", b"end_reason", "hop_count", b"hop_count", "hops", b"hops", "path_hash", b"path_hash", "reached", b"reached", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hop_count: _TypeAlias = _typing.Literal["hop_count"]  # noqa: Y015
     _WhichOneofArgType__hop_count: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count"]  # noqa: Y015

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
 import itertools
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emodis.techniques.base import Context, Measured
-from emodis.techniques.traceroute import Traceroute, estimate
+from emodis.packets.model import Kind, Mark, MplsLabel
+from emodis.techniques.base import BadParameters, Context, Measured
+from emodis.techniques.traceroute import Traceroute
+from emodis.techniques.traceroute_hops import View, estimate
 from emodis.wire.v1.common_pb2 import Body, End, Quality
-from emodis.wire.v1.techniques_pb2 import ProbeRecord, TracerouteObservations, TrainRecord
+from emodis.wire.v1.techniques_pb2 import (
+    ANSWER_MARK_NAT,
+    ProbeRecord,
+    TracerouteObservations,
+    TrainRecord,
+)
 from tests.support.fluid import MS, TARGET, Path, drive, path
 
 TRACEROUTE = Traceroute()
@@ -101,6 +109,114 @@ def test_another_address_of_the_destination_counts_as_arrival() -> None:
     assert route(measured)[-1] == "10.5.5.5"
     result: Any = measured.result
     assert (result.hop_count, result.end_reason) == (3, "reached")
+    assert result.dest_alias == bytes([10, 5, 5, 5])
+    assert measured.quality.word == Quality.WORD_FAIR
+    assert "10.5.5.5 answered in place of the destination" in measured.quality.reasons[0]
+
+
+@pytest.mark.parametrize("proto", ["icmp", "tcp"])
+def test_a_firewall_that_rejects_is_no_arrival(proto: str) -> None:
+    network = path([100.0] * 4)
+    network.nodes[2].refuse_code = 3
+    result: Any = measure(network, proto=proto).result
+    assert (result.reached, result.end_reason) == (False, "unreachable(3)")
+
+
+@pytest.mark.parametrize(
+    ("proto", "kind", "port"),
+    [("udp", Kind.UDP, 33434), ("icmp", Kind.ICMP_ECHO, 33434), ("tcp", Kind.TCP_SYN, 80)],
+)
+def test_every_protocol_finds_the_same_route(proto: str, kind: Kind, port: int) -> None:
+    network = path([100.0] * 8)
+    measured = measure(network, proto=proto)
+    assert route(measured) == [*(f"10.0.{i}.1" for i in range(1, 8)), str(TARGET)]
+    assert {(train.kind, train.port) for train in network.sent} == {(kind, port)}
+    result: Any = measured.result
+    assert (result.hop_count, result.end_reason) == (8, "reached")
+    call = TRACEROUTE.call({"proto": proto})
+    assert TRACEROUTE.estimate(call, measured.observations.SerializeToString()) == measured
+
+
+def test_only_udp_waits_for_a_rationed_destination() -> None:
+    for proto, waits in (("udp", True), ("icmp", False)):
+        network = path([100.0] * 3)
+        network.nodes[-1].tokens_per_s = 0.001
+        measure(network, proto=proto, rounds="2")
+        assert [train.not_before_ns > 0 for train in network.sent] == [False, False, waits]
+
+
+def test_it_may_begin_behind_the_first_hop() -> None:
+    network = path([100.0] * 5)
+    measured = measure(network, first_ttl="3")
+    assert {probe.ttl for train in network.sent[1:] for probe in train.probes} == {3, 4, 5}
+    result: Any = measured.result
+    assert [hop.ttl for hop in result.hops] == [3, 4, 5]
+    assert result.hop_count == 5
+    silent = path([100.0] * 5)
+    for node in silent.nodes[2:]:
+        node.silent = True
+    assert measure(silent, first_ttl="3").ending.reason == "no_hop_answered"
+
+
+def test_beginning_behind_the_end_is_refused() -> None:
+    with pytest.raises(BadParameters, match="first_ttl must not be above max_ttl, 5, not 6"):
+        TRACEROUTE.call({"first_ttl": "6", "max_ttl": "5"})
+
+
+def test_ipv6_probes_are_longer_by_their_header() -> None:
+    context = Context(address=IPv6Address("fd00::1"), seed=1)
+    talk = TRACEROUTE.conversation(TRACEROUTE.call({}), context)
+    assert {probe.size_bytes for probe in next(talk).probes} == {80}
+    talk = TRACEROUTE.conversation(TRACEROUTE.call({"size_bytes": "1500"}), context)
+    with pytest.raises(StopIteration) as end:
+        next(talk)
+    assert end.value.value.ending.reason == "bad_params"
+
+
+def test_what_a_router_reports_reaches_the_result() -> None:
+    network = path([100.0] * 3)
+    talk = TRACEROUTE.conversation(
+        TRACEROUTE.call({"rounds": "1"}), Context(address=TARGET, seed=1)
+    )
+    outcome = network.carry(next(talk))
+    labels = (
+        MplsLabel(label=24001, traffic_class=1, bottom=False, ttl=254),
+        MplsLabel(label=16, traffic_class=0, bottom=True, ttl=1),
+    )
+    first = outcome.echoes[0]
+    assert first.reply is not None
+    marked = attrs.evolve(first.reply, marks=frozenset({Mark.NAT}), mpls=labels)
+    echoes = (attrs.evolve(first, reply=marked), *outcome.echoes[1:])
+    with pytest.raises(StopIteration) as end:
+        talk.send(attrs.evolve(outcome, echoes=echoes, duplicates=2, unmatched=5))
+    measured = end.value.value
+    answer = measured.result.hops[0].answers[0]
+    assert [
+        (entry.label, entry.traffic_class, entry.bottom, entry.ttl) for entry in answer.mpls
+    ] == [
+        (24001, 1, False, 254),
+        (16, 0, True, 1),
+    ]
+    assert list(answer.marks) == [ANSWER_MARK_NAT]
+    assert (measured.result.duplicates, measured.result.unmatched) == (2, 5)
+    assert "something rewrites the probes' source before hop 1 (NAT)" in measured.quality.reasons
+
+
+def test_equal_routes_have_equal_hashes() -> None:
+    one: Any = measure(path([100.0] * 3)).result
+    same: Any = measure(path([10.0] * 3), proto="icmp").result
+    other: Any = measure(path([100.0] * 4)).result
+    assert len(one.path_hash) == 16
+    assert one.path_hash == same.path_hash != other.path_hash
+
+
+def test_a_link_too_narrow_for_the_probes_says_what_to_do() -> None:
+    network = path([100.0] * 4)
+    network.nodes[1].refuse_code = 4
+    measured = measure(network, size_bytes="1400")
+    result: Any = measured.result
+    assert result.end_reason == "unreachable(4)"
+    assert "give a smaller size_bytes" in measured.quality.reasons[0]
 
 
 def test_a_loop_ends_where_a_router_comes_up_again() -> None:
@@ -115,11 +231,71 @@ def test_a_loop_ends_where_a_router_comes_up_again() -> None:
 
 
 def test_a_router_that_forwards_a_used_up_ttl_is_no_loop() -> None:
+    """Hop 2 passes the probe on with TTL 0, so hop 3 answers twice."""
     network = path([100.0] * 5)
-    network.nodes[2].address = network.nodes[1].address
+    network.nodes[1].address = network.nodes[2].address
     network.nodes[-1].silent = True
-    result: Any = measure(network).result
+    observations: Any = measure(network).observations
+    for train in observations.trains:
+        train.probes[1].quoted_ttl = 0
+    result = estimate(observations, View(gap_limit=5))
     assert result.end_reason == "incomplete"
+    assert [hop.passes_used_up_ttl for hop in result.hops] == [False, True, False, False]
+
+
+def test_a_route_that_changes_between_rounds_is_no_loop() -> None:
+    """The router of hop 1 is at hop 3 after the change, never twice in one round."""
+    before = [probe(ttl, f"10.0.{ttl}.1") for ttl in (1, 2, 3)]
+    after = [probe(1, "10.0.7.1"), probe(2, "10.0.8.1"), probe(3, "10.0.1.1")]
+    trains = [TrainRecord(probes=before), TrainRecord(probes=after)]
+    observations = TracerouteObservations(target=TARGET.packed, trains=trains)
+    assert estimate(observations, View(gap_limit=5)).end_reason == "incomplete"
+
+
+def test_a_destination_that_says_its_ttl_is_used_up_does_not_end_the_route() -> None:
+    probes = [probe(1, "10.0.0.1"), probe(2, str(TARGET)), probe(3, "10.0.0.3")]
+    result = estimate(observed(probes), View(gap_limit=5))
+    assert (result.reached, len(result.hops)) == (False, 3)
+
+
+def lossy(*missing: set[int], rounds: int = 10, proto: str = "icmp") -> list[float | None]:
+    """The loss of each hop of a route, of which these rounds are missing at each hop."""
+    trains = []
+    for number in range(rounds):
+        probes = [
+            probe(ttl, None if number in gone else f"10.0.{ttl}.1")
+            for ttl, gone in enumerate(missing, start=1)
+        ]
+        if number not in missing[-1]:
+            probes[-1] = arrival(len(missing))
+        trains.append(TrainRecord(probes=probes))
+    observations = TracerouteObservations(target=TARGET.packed, trains=trains)
+    result = estimate(observations, View(gap_limit=5, proto=proto))
+    assert result.reached
+    return [hop.loss_ratio if hop.HasField("loss_ratio") else None for hop in result.hops]
+
+
+def test_loss_counts_from_where_every_hop_behind_shows_it() -> None:
+    gone = {2, 5, 8}
+    assert lossy(set(), gone, gone, {1, 5, 8}) == [None, 0.3, 0.3, 0.3]
+    # A hop that answers everything further on proves that the links before it lose nothing.
+    assert lossy(gone, set(), gone, gone) == [None, None, 0.3, 0.3]
+    assert lossy(gone, gone, gone, set()) == [None] * 4
+    # Far more than those behind: that is the router's own doing.
+    assert lossy({1, 2, 3, 4, 5, 6, 7, 8}, {9}, {5}, {1}) == [None, 0.1, 0.1, 0.1]
+
+
+def test_a_destination_that_rations_its_answers_to_udp_is_no_witness_of_loss() -> None:
+    gone = {2, 5, 8}
+    assert lossy(set(), set(), gone, proto="udp") == [None, None, None]
+    assert lossy(set(), gone, gone, proto="udp") == [None, None, None]
+    assert lossy(gone, gone, gone, proto="udp") == [0.3, None, None]
+    assert lossy(gone, gone, set(), proto="udp") == [None, None, None]
+
+
+def test_a_silent_hop_says_nothing_about_loss() -> None:
+    gone, always = {2, 5}, set(range(10))
+    assert lossy(gone, always, gone, gone) == [0.2, None, 0.2, 0.2]
 
 
 def test_a_host_that_answers_a_few_of_a_burst_is_asked_again_later() -> None:
@@ -165,15 +341,15 @@ def test_a_changing_route_is_said() -> None:
 def test_answers_far_behind_silence_are_not_listed() -> None:
     probes = [probe(ttl, "10.0.0.1" if ttl == 1 else None) for ttl in range(1, 12)]
     probes[8] = probe(9, "10.0.0.9")
-    result = estimate(observed(probes), gap_limit=5)
+    result = estimate(observed(probes), View(gap_limit=5))
     assert (result.end_reason, len(result.hops)) == ("incomplete", 1)
-    assert len(estimate(observed(probes), gap_limit=8).hops) == 9
+    assert len(estimate(observed(probes), View(gap_limit=8)).hops) == 9
 
 
 def test_an_answer_from_before_its_probe_is_none() -> None:
     early = probe(1, "10.0.0.1")
     early.received_ns = -5
-    assert estimate(observed([early]), gap_limit=5).end_reason == "no_hop_answered"
+    assert estimate(observed([early]), View(gap_limit=5)).end_reason == "no_hop_answered"
 
 
 def test_estimating_again_gives_the_same() -> None:
@@ -220,7 +396,7 @@ hostile_probes = st.builds(
 
 @given(st.lists(hostile_probes, max_size=20))
 def test_hostile_probes_give_an_answer(probes: list[ProbeRecord]) -> None:
-    result = estimate(observed(probes), gap_limit=5)
+    result = estimate(observed(probes), View(gap_limit=5))
     assert len(result.hops) <= 64
 
 
@@ -230,6 +406,12 @@ def probe(ttl: int, address: str | None) -> ProbeRecord:
         record.received_ns = MS
         record.address = IPv4Address(address).packed
         record.icmp_type = 11
+    return record
+
+
+def arrival(ttl: int) -> ProbeRecord:
+    record = probe(ttl, str(TARGET))
+    record.icmp_type = 0
     return record
 
 

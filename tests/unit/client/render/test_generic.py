@@ -75,9 +75,9 @@ def test_lists_of_messages_are_tables_of_their_own() -> None:
     ((name, table),) = lists(traceroute("10.1.0.1", "10.2.0.1"))
     assert name == "hops"
     assert [line.cells[0].split() for line in table.lines(100)] == [
-        ["ttl", "rate", "limited"],
-        ["1", "no"],
-        ["2", "no"],
+        ["ttl", "rate", "limited", "passes", "used", "up", "ttl"],
+        ["1", "no", "no"],
+        ["2", "no", "no"],
     ]
 
 

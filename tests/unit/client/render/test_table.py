@@ -8,6 +8,7 @@ from rich.console import Console
 from emodis.client.render.table import NO_MAP, show
 from emodis.client.report import Report
 from emodis.wire.v1.common_pb2 import END_LOST, Quality
+from emodis.wire.v1.techniques_pb2 import ANSWER_MARK_NAT
 from tests.unit.client.builders import (
     MS,
     W1,
@@ -109,6 +110,35 @@ def test_what_a_master_sends_cannot_colour_or_mark_up_the_terminal() -> None:
     evil.outcome.ending.hint = "[link=http://198.51.100.1]click[/link]"
     text = rendered(report("pathneck", evil), width=200)
     assert "[link=http://198.51.100.1]click[/link]" in text
+
+
+def test_what_is_odd_about_a_hop_stands_beside_it() -> None:
+    odd = traceroute("10.1.0.1", "10.2.0.1", "10.3.0.1", "10.6.0.9")
+    first, second, third, last = odd.hops
+    first.rate_limited = True
+    second.passes_used_up_ttl = True
+    third.loss_ratio = 1 / 3
+    third.answers[1].mpls.add(label=24001)
+    third.answers[1].mpls.add(label=16)
+    third.answers[2].marks.append(ANSWER_MARK_NAT)
+    odd.dest_alias = last.answers[0].address
+    lines = rendered(report("traceroute", result("ams", odd)), width=140).splitlines()
+    remarks = [line.partition("/3")[2].strip() for line in lines if "/3" in line]
+    assert remarks == [
+        "rate-limited",
+        "passes used-up TTLs on: this is the next hop",
+        "33 % lost, MPLS 24001 16, NAT",
+        "in place of the destination",
+    ]
+
+
+def test_a_firewall_that_rejects_is_told_by_its_code_of_either_family() -> None:
+    refused = traceroute("fd00::1", "fd00::2", reached=False)
+    refused.hops[1].answers[0].icmp_type, refused.hops[1].answers[0].icmp_code = 1, 1
+    refused.hops[0].answers[0].icmp_type = 3
+    text = rendered(report("traceroute", result("ams", refused)), width=140)
+    assert text.count("unreachable") == 1
+    assert "unreachable (1)" in text
 
 
 def test_oddities_of_a_ping_have_columns_only_where_there_are_any() -> None:

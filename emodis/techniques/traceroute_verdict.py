@@ -1,0 +1,76 @@
+"""How a traceroute ended and how far its route can be trusted, with the reasons for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emodis.techniques import records
+from emodis.techniques.skeleton import DONE, failed, grade
+from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
+from emodis.wire.v1.techniques_pb2 import (
+    ANSWER_MARK_NAT,
+    TracerouteHop,
+    TracerouteObservations,
+    TracerouteResult,
+    TrainRecord,
+)
+
+_FRAGMENTATION_NEEDED = "unreachable(4)"
+
+
+def ending(observations: TracerouteObservations, result: TracerouteResult) -> Ending:
+    """Done if any hop answered."""
+    if any(probe.HasField("sent_ns") for train in observations.trains for probe in train.probes):
+        if result.hops:
+            return DONE
+        return failed(
+            "no_hop_answered",
+            "Not even the first router answered: probes or answers are dropped close by.",
+            Blame.BLAME_NETWORK,
+        )
+    return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+
+
+def quality(trains: Sequence[TrainRecord], result: TracerouteResult) -> Quality:
+    """The quality word with its reasons."""
+    poor: list[str] = []
+    if any(train.cut_short for train in trains):
+        poor.append("stopped before the last round")
+    if result.end_reason == "loop":
+        poor.append(f"the route comes back to the same router at hop {result.hops[-1].ttl}")
+    return grade(_doubts(result), poor)
+
+
+def _doubts(result: TracerouteResult) -> list[str]:
+    doubts: list[str] = []
+    if result.end_reason == _FRAGMENTATION_NEEDED and _is_ipv4(result.hops[-1]):
+        doubts.append("a link cannot carry probes of this size; give a smaller size_bytes")
+    elif not result.reached and result.end_reason != "loop":
+        doubts.append("the destination did not answer")
+    if result.dest_alias:
+        doubts.append(
+            f"{records.to_address(result.dest_alias)} answered in place of the destination: "
+            "another address of it, or a firewall before it"
+        )
+    limited = [str(hop.ttl) for hop in result.hops if hop.rate_limited]
+    if limited:
+        doubts.append(f"hop {', '.join(limited)} answers rarely: no loss follows from its silence")
+    wandering = [str(hop.ttl) for hop in result.hops if _wanders(hop)]
+    if wandering:
+        doubts.append(f"the route changed at hop {', '.join(wandering)} during the run")
+    rewritten = [str(hop.ttl) for hop in result.hops if _is_rewritten(hop)]
+    if rewritten:
+        doubts.append(f"something rewrites the probes' source before hop {rewritten[0]} (NAT)")
+    return doubts
+
+
+def _is_ipv4(hop: TracerouteHop) -> bool:
+    return any(len(answer.address) == 4 for answer in hop.answers)
+
+
+def _wanders(hop: TracerouteHop) -> bool:
+    return len({answer.address for answer in hop.answers if answer.address}) > 1
+
+
+def _is_rewritten(hop: TracerouteHop) -> bool:
+    return any(ANSWER_MARK_NAT in answer.marks for answer in hop.answers)
