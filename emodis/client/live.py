@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from emodis.client.render.directory import choice, estimate
+from emodis.client.render.edges import explained
 from emodis.client.render.words import count, printable
 from emodis.wire.v1.client_pb2 import (
     RUN_STATE_RUNNING,
@@ -42,6 +43,8 @@ class State:
     """How far it is, from messages alone."""
 
     upstream: bool = False
+    # Say why each agent was chosen.
+    explain: bool = False
     total: int = 0
     ended: int = 0
     discovering: bool = False
@@ -71,6 +74,9 @@ class State:
         if progress.state == RUN_STATE_RUNNING:
             key = (progress.run.agent_id, progress.run.destination)
             self.steps[key] = (progress.done, progress.total)
+            if progress.done == progress.total > 0:
+                # Also runs that a plan has asked for, which have no result of their own here.
+                del self.steps[key]
 
     def _result(self, result: Result) -> None:
         self.steps.pop((result.run.agent_id, result.run.destination), None)
@@ -157,6 +163,8 @@ def announcement(message: ToClient, state: State, *, verbose: bool) -> list[str]
         case "selected":
             selected = message.selected
             lines = [estimate(selected, upstream=state.upstream), *_coverage(selected)]
+            if state.explain:
+                return lines + explained(selected)
             lines += [f"not covered: {branch}" for branch in selected.uncovered]
             return lines + ([choice(one) for one in selected.agents] if verbose else [])
         case "accepted":
@@ -187,9 +195,10 @@ def view(
     *,
     upstream: bool = False,
     verbose: bool = False,
+    explain: bool = False,
 ) -> View:
     """The one that suits where stderr goes."""
-    state = State(upstream=upstream)
+    state = State(upstream=upstream, explain=explain)
     ci = environ.get("CI", "").lower() not in {"", "0", "false"}
     if ci or not stream.isatty() or environ.get("TERM", "dumb") == "dumb":
         return PlainView(stream, now_s, state, verbose)

@@ -22,6 +22,7 @@ from emodis.client.finish import Finish, Way
 from emodis.client.live import View, view
 from emodis.client.render import as_json
 from emodis.client.render.directory import choice as choice_line
+from emodis.client.render.edges import explained
 from emodis.client.render.plots import show_plots
 from emodis.client.render.table import show
 from emodis.client.render.tables import console
@@ -30,7 +31,7 @@ from emodis.client.report import Report
 from emodis.client.shell import Shell
 from emodis.client.thresholds import Threshold
 from emodis.techniques import registry
-from emodis.techniques.base import Technique
+from emodis.techniques.base import Technique, is_plan
 from emodis.topology.asn import AsMap
 from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body
 
@@ -56,6 +57,8 @@ class Order:
     fail_if: tuple[str, ...] = ()
     # Only list the technique's parameters.
     listing: bool = False
+    # Say why each agent was chosen.
+    explain: bool = False
     manner: Manner = Manner()
     # The capture to write, of what this host sends and receives.
     pcap: str | None = None
@@ -112,7 +115,13 @@ def carry_out(shell: Shell, order: Order) -> int:
     settings = shell.settings
     _check_manner(settings, order.manner)
     _check(order)
-    seen = _view(shell, settings, upstream=order.direction == "upstream")
+    _check_direction(technique, order.direction)
+    seen = _view(
+        shell,
+        settings,
+        upstream=order.direction == "upstream",
+        explain=order.explain and not wishes.dry_run,
+    )
     as_map = upstream.open_map(settings.as_map)
     pcap_path = "" if order.pcap is None else _prepare_capture(order.pcap)
     measuring = Measuring(order, technique, call, as_map, seen, pcap_path)
@@ -121,7 +130,7 @@ def carry_out(shell: Shell, order: Order) -> int:
     finally:
         seen.close()
     if (wishes.dry_run or wishes.detach) and order.direction == "downstream":
-        return _left_alone(shell, settings, reports[0], detach=wishes.detach)
+        return _left_alone(shell, settings, reports[0], order)
     _fill_owners(reports, as_map)
     return _conclude(shell, settings, reports, limits, manner=order.manner)
 
@@ -207,6 +216,16 @@ def _check(order: Order) -> None:
     request.build(wishes, Body(), b"")
 
 
+def _check_direction(technique: Technique, direction: str) -> None:
+    """A plan is carried out by the master, over several agents."""
+    if is_plan(technique) and direction != "downstream":
+        raise Trouble(
+            f"{technique.NAME} is measured by several agents towards a destination; "
+            f"use `request --tech {technique.NAME}`, without --direction",
+            Exit.USAGE,
+        )
+
+
 def _conclude(
     shell: Shell,
     settings: Settings,
@@ -246,7 +265,7 @@ def _sum_up(shell: Shell, report: Report) -> None:
     shell.say(f"{name}{took}sent {size(report.cost.sent_bytes)}")
 
 
-def _left_alone(shell: Shell, settings: Settings, report: Report, *, detach: bool) -> int:
+def _left_alone(shell: Shell, settings: Settings, report: Report, order: Order) -> int:
     """After a dry run, or when the measurement goes on without us."""
     complain(shell, report.finish)
     code = verdict.of_finish(report.finish)
@@ -258,8 +277,11 @@ def _left_alone(shell: Shell, settings: Settings, report: Report, *, detach: boo
         return code
     if settings.format == "json":
         click.echo(as_json.results([report]))
-    elif detach:
+    elif order.wishes.detach:
         click.echo(report.measurement_id)
+    elif order.explain and report.selected is not None:
+        for line in explained(report.selected):
+            click.echo(line.removeprefix("  "))
     else:
         for choice in report.choices.values():
             click.echo(choice_line(choice).strip())
@@ -277,5 +299,14 @@ def _fill_owners(reports: Sequence[Report], as_map: AsMap | None) -> None:
             upstream.add_owners(result, technique, as_map)
 
 
-def _view(shell: Shell, settings: Settings, *, upstream: bool = False) -> View:
-    return view(sys.stderr, shell.environ, shell.now_s, upstream=upstream, verbose=settings.verbose)
+def _view(
+    shell: Shell, settings: Settings, *, upstream: bool = False, explain: bool = False
+) -> View:
+    return view(
+        sys.stderr,
+        shell.environ,
+        shell.now_s,
+        upstream=upstream,
+        verbose=settings.verbose,
+        explain=explain,
+    )

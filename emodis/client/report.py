@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import attrs
 
 from emodis.client.finish import COMPLETE, Finish
+from emodis.techniques import registry
 from emodis.wire.v1.client_pb2 import AddressOwner, Choice, Ended, Result, Selected, ToClient
 from emodis.wire.v1.common_pb2 import END_DONE, Body, Cost, End, Target
 
@@ -127,7 +128,7 @@ class Report:
     def agent_name(self, agent_id: str) -> str:
         """Short and unmistakable among the agents of this measurement."""
         if not agent_id:
-            return "this host"
+            return "all agents" if self.call.technique in registry.PLANS else "this host"
         place = self.choices[agent_id].place if agent_id in self.choices else ""
         places = [choice.place for choice in self.choices.values()]
         if place and places.count(place) == 1:

@@ -74,6 +74,12 @@ def _loss(result: Any) -> float | None:
     return None if result.rate_limited_suspected else float(result.loss_ratio)
 
 
+def _least_upper(result: Any) -> float | None:
+    """Of all branches: what the tightest edge has at most."""
+    uppers = [branch.upper_bps for branch in result.branches if branch.HasField("upper_bps")]
+    return float(min(uppers)) if uppers else None
+
+
 METRICS: Mapping[str, Mapping[str, Number]] = {
     "ping": {
         "loss_ratio": _loss,
@@ -102,6 +108,10 @@ METRICS: Mapping[str, Mapping[str, Number]] = {
         "bottleneck_ttl": _of_bottleneck("ttl"),
         "confidence_ratio": _of_bottleneck("confidence"),
         **_fields("resolution_ratio", "trains_used", "noise_ns"),
+    },
+    "broute": {
+        "upper_bps": _least_upper,
+        **_fields("coverage_ratio", "routes", "routes_discarded", "unmapped_hops"),
     },
 }
 

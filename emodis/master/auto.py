@@ -21,6 +21,7 @@ from emodis.techniques.discovery import (
     children,
     discovery,
 )
+from emodis.techniques.edge_routes import Owner
 from emodis.wire.v1.client_pb2 import Auto
 from emodis.wire.v1.common_pb2 import Body, Target
 
@@ -68,6 +69,7 @@ class AutoPlan:
         auto: Auto,
         min_agents: int,
         load: Callable[[AgentId], int],
+        owner: Owner | None = None,
     ) -> AutoPlan:
         """Choose among the agents that are able to do the technique itself."""
         most = auto.max_agents or max(MAX_AGENTS, min_agents)
@@ -89,6 +91,7 @@ class AutoPlan:
             max_agents=most,
             coverage_ratio=auto.coverage_ratio or COVERAGE_RATIO,
             at_least=min(max(AT_LEAST, min_agents), most),
+            owner=owner,
         )
         bound_s = sum(_bound_s(child) for child in children(candidates, len(targets), known))
         return cls(plan=plan, bound_s=bound_s)
@@ -111,13 +114,14 @@ def _bound_s(child: Child) -> float:
 def chosen_of(selection: Selection, members: Membership) -> Chosen:
     """The chosen agents that are still here."""
     here = [
-        (member, choice.why)
+        (member, choice)
         for choice in selection.choices
         if (member := members.get(AgentId(choice.agent_id))) is not None
     ]
     return Chosen(
         members=tuple(member for member, _ in here),
-        why=tuple(why for _, why in here),
+        why=tuple(choice.why for _, choice in here),
+        new_branches={member.id: tuple(choice.new_branches) for member, choice in here},
         uncovered=selection.uncovered,
         branches_known=selection.branches_known,
         branches_covered=selection.branches_covered,

@@ -35,6 +35,10 @@ class Owners:
         found = self.map.owner(address) if self.map is not None else None
         return (found.asn, found.name) if found is not None else (0, "")
 
+    def asn_of(self, address: Address) -> int:
+        """The AS number alone; 0 = unknown."""
+        return self.of(address)[0]
+
     def of_agent(self, hello: Hello, peer_host: str) -> tuple[int, str]:
         """What it says itself, else what the map says about where it comes from."""
         try:

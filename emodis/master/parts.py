@@ -102,6 +102,7 @@ def assemble(tools: Tools, settings: Settings, state: State) -> Parts:
         find=tools.find,
         load=driver.load,
         random=tools.random,
+        owners=owners,
     )
     children = Children(
         clocks=clocks, ledger=ledger, live=live, rounds=rounds, find=tools.find, new_id=tools.new_id

@@ -82,7 +82,7 @@ class Planning:
                 technique: await self._known(technique, age_s, measurement)
                 for technique, age_s in plan.reuses(measurement.call).items()
             },
-            owner=None if self.owners.map is None else lambda address: self.owners.of(address)[0],
+            owner=self.owners.asn_of if self.owners.map is not None else None,
         )
 
     async def _known(

@@ -16,6 +16,7 @@ from emodis.master.config import Limits
 from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement
 from emodis.master.membership import Membership
+from emodis.master.owners import Owners
 from emodis.master.selection import (
     Chosen,
     by_names,
@@ -56,6 +57,7 @@ class Preparer:
     find: Callable[[str], Technique | None]
     load: Callable[[AgentId], int]
     random: Callable[[], float]
+    owners: Owners
 
     async def prepare(self, peer_host: str, request: Request) -> Prepared | Refused:
         """Admission, targets, agents; `peer_host` is the client as the master sees it."""
@@ -117,6 +119,7 @@ class Preparer:
             auto=request.agents.auto,
             min_agents=request.min_agents,
             load=self.load,
+            owner=self.owners.asn_of if self.owners.map is not None else None,
         )
         return Prepared(admitted=admitted, targets=targets, who=plan)
 

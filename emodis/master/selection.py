@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -27,6 +27,7 @@ class Chosen:
     pairs: frozenset[Pair] | None = None
     # AUTO: what is known about the routes, and what nobody chosen sees of it.
     uncovered: tuple[str, ...] = ()
+    new_branches: Mapping[AgentId, tuple[str, ...]] = attrs.field(factory=dict)
     branches_known: int = 0
     branches_covered: int = 0
 
@@ -43,7 +44,13 @@ class Chosen:
     def choices(self) -> list[Choice]:
         """For a person."""
         return [
-            Choice(agent_id=member.id, place=member.hello.place, asn=member.asn, why=why)
+            Choice(
+                agent_id=member.id,
+                place=member.hello.place,
+                asn=member.asn,
+                why=why,
+                new_branches=self.new_branches.get(member.id, ()),
+            )
             for member, why in zip(self.members, self.why, strict=True)
         ]
 

@@ -100,7 +100,7 @@ class Scene:
 
     `pairs` is who shall measure what. `known` holds earlier results by the names of their
     techniques, of any agent. `owner` is the AS number of an address (0 = unknown); None where
-    there is no map at all.
+    there is no map at all. `is_exchange`: the address lies on the fabric of an exchange point.
     """
 
     targets: tuple[Target, ...]
@@ -110,6 +110,7 @@ class Scene:
     now_unix_ns: int
     known: Mapping[str, Mapping[Pair, Stored]] = attrs.field(factory=dict)
     owner: Callable[[Address], int] | None = None
+    is_exchange: Callable[[Address], bool] = lambda address: False
 
 
 @attrs.frozen(kw_only=True)

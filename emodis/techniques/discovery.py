@@ -10,17 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from emodis.packets.model import Address
-from emodis.techniques import records
+from emodis.techniques import edge_routes, records
 from emodis.techniques.base import Child, Plan
+from emodis.techniques.edge_routes import Owner
 from emodis.techniques.traceroute import Traceroute
 from emodis.topology.landmarks import Cover, Landmark, Pick, cover
-from emodis.topology.segments import Branch, branch, merged
+from emodis.topology.segments import Branch, merged
 from emodis.wire.v1.client_pb2 import Choice, Policy
 from emodis.wire.v1.common_pb2 import Body, Target
 
 _MOST_TRACING = 50
 _TRACEROUTE = Traceroute()
+# What discovery asks for: two rounds, four kilobytes at most.
+LIGHT_TRACEROUTE = _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
 _Pair = tuple[str, int]
 
 
@@ -48,11 +50,6 @@ class Selection:
     branches_covered: int
 
 
-def _light_traceroute() -> Body:
-    """The call that discovery makes: two rounds, four kilobytes at most."""
-    return _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
-
-
 def discovery(
     candidates: Sequence[Candidate],
     targets: Sequence[Target],
@@ -61,6 +58,7 @@ def discovery(
     max_agents: int = 5,
     coverage_ratio: float = 0.95,
     at_least: int = 2,
+    owner: Owner | None = None,
 ) -> Plan[Selection]:
     """Choose agents for these targets.
 
@@ -71,18 +69,19 @@ def discovery(
         max_agents: never more.
         coverage_ratio: stop when this share of the branches is covered, by agents behind them.
         at_least: two agents where two are eligible, even if one covers everything.
+        owner: the AS of an address; with it, ways in by different ASes are different branches.
     """
     routes = dict(known)
     failures = 0
     for child in children(candidates, len(targets), known):
         outcomes = yield child
         found = {
-            pair: outcome.result for pair, outcome in outcomes.items() if _is_route(outcome.result)
+            pair: outcome.result for pair, outcome in outcomes.items() if is_route(outcome.result)
         }
         routes.update(found)
         failures += len(child.agents) * len(child.destinations) - len(found)
     chosen = cover(
-        _landmarks(candidates, _branches(candidates, targets, routes)),
+        _landmarks(candidates, _branches(candidates, targets, routes, owner), routes),
         max_agents=max_agents,
         coverage_ratio=coverage_ratio,
         at_least=at_least,
@@ -95,7 +94,7 @@ def children(
 ) -> Iterator[Child]:
     """What discovery will ask for: one child for each set of agents that lack the same ones of
     so many targets."""
-    tracing = _tracing(candidates)
+    tracing = lookers(candidates)
     wanted: dict[tuple[str, ...], list[int]] = {}
     for destination in range(targets):
         missing = tuple(c.id for c in tracing if (c.id, destination) not in known)
@@ -103,14 +102,14 @@ def children(
             wanted.setdefault(missing, []).append(destination)
     for agents, destinations in wanted.items():
         yield Child(
-            call=_light_traceroute(),
+            call=LIGHT_TRACEROUTE,
             agents=agents,
             destinations=tuple(destinations),
             policy=Policy.POLICY_LOCK,
         )
 
 
-def _tracing(candidates: Sequence[Candidate]) -> list[Candidate]:
+def lookers(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Who looks: the least loaded agent of each AS first, then the next ones, fifty in all."""
     turn: dict[int, int] = {}
     ranked = []
@@ -124,7 +123,8 @@ def _tracing(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [entry[3] for entry in ranked[:_MOST_TRACING]]
 
 
-def _is_route(body: Body) -> bool:
+def is_route(body: Body) -> bool:
+    """Whether it is the result of a traceroute that heard something."""
     try:
         return bool(_TRACEROUTE.result(body).hops)
     except ValueError:
@@ -132,40 +132,58 @@ def _is_route(body: Body) -> bool:
 
 
 def _branches(
-    candidates: Sequence[Candidate], targets: Sequence[Target], routes: Mapping[_Pair, Body]
+    candidates: Sequence[Candidate],
+    targets: Sequence[Target],
+    routes: Mapping[_Pair, Body],
+    owner: Owner | None,
 ) -> dict[_Pair, Branch]:
     """The branch behind which each agent sees each destination, like ones merged."""
     branches: dict[_Pair, Branch] = {}
-    for destination in range(len(targets)):
+    for destination, target in enumerate(targets):
         found: dict[_Pair, Branch] = {}
         for candidate in sorted(candidates, key=lambda one: one.id):
             pair = (candidate.id, destination)
-            seen = branch(_responders(routes[pair])) if pair in routes else None
+            seen = _branch(candidate, target, routes[pair], owner) if pair in routes else None
             if seen is not None:
                 found[pair] = seen
-        branches.update(merged(found))
+        # A branch is named after a route whose ASes are known, where there is one.
+        order = sorted(found, key=lambda pair: found[pair].upstream_asn == 0)
+        branches.update(merged({pair: found[pair] for pair in order}))
     return branches
 
 
-def _responders(body: Body) -> list[Address | None]:
-    try:
-        hops = _TRACEROUTE.result(body).hops
-    except ValueError:
-        return []
-    firsts = (next((a.address for a in hop.answers if a.address), b"") for hop in hops)
-    return [records.to_address(first) for first in firsts]
+def _branch(
+    candidate: Candidate, target: Target, route: Body, owner: Owner | None
+) -> Branch | None:
+    address = records.to_address(target.address)
+    seen = edge_routes.seen(
+        [
+            edge_routes.Responder(address=one, asn=owner(one) if owner and one else 0)
+            for one in edge_routes.responders(route)
+        ],
+        start_asn=candidate.asn if owner else 0,
+        end_asn=owner(address) if owner and address else 0,
+    )
+    return seen.branch if seen is not None else None
 
 
-def _landmarks(candidates: Sequence[Candidate], branches: Mapping[_Pair, Branch]) -> list[Landmark]:
+def _landmarks(
+    candidates: Sequence[Candidate],
+    branches: Mapping[_Pair, Branch],
+    routes: Mapping[_Pair, Body],
+) -> list[Landmark]:
     mine: dict[str, list[tuple[int, Branch]]] = {}
+    times_ns: dict[str, list[int]] = {}
     for (agent, destination), seen in branches.items():
         mine.setdefault(agent, []).append((destination, seen))
+        times_ns.setdefault(agent, []).append(edge_routes.rtt_ns(routes[agent, destination]))
     return [
         Landmark(
             id=candidate.id,
             load=candidate.load,
             asn=candidate.asn,
             place=candidate.place,
+            rtt_ns=sum(times_ns.get(candidate.id, ())),
             branches=tuple(mine.get(candidate.id, ())),
         )
         for candidate in candidates
@@ -183,6 +201,7 @@ def _selection(chosen: Cover, targets: Sequence[Target], *, failures: int) -> Se
                 place=pick.landmark.place,
                 asn=pick.landmark.asn,
                 why=_why(pick, chosen),
+                new_branches=[_describe(entry, targets) for entry in pick.new],
             )
             for pick in chosen.picks
         ),
@@ -205,4 +224,5 @@ def _describe(entry: object, targets: Sequence[Target]) -> str:
     index, seen = entry
     target = targets[index]
     name = target.name or str(records.to_address(target.address))
-    return f"to {name}: {seen}"
+    by = f" by AS{seen.upstream_asn}" if seen.upstream_asn else ""
+    return f"to {name}{by}: {seen}"

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from emodis.techniques import installed
 from emodis.techniques.base import Conversational, Planned, Technique
+from emodis.techniques.broute import Broute
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.ping import Ping
 from emodis.techniques.plugins import BrokenPlugin, Plugins
@@ -18,7 +19,7 @@ from emodis.techniques.traceroute import Traceroute
 TECHNIQUES: Mapping[str, Conversational] = MappingProxyType(
     {technique.NAME: technique for technique in (Ping(), Traceroute(), Pathneck())}
 )
-PLANS: Mapping[str, Planned] = MappingProxyType({})
+PLANS: Mapping[str, Planned] = MappingProxyType({plan.NAME: plan for plan in (Broute(),)})
 # What other packages bring.
 _points, _left_out = installed.found({*TECHNIQUES, *PLANS})
 PLUGINS = Plugins(_points)

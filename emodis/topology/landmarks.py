@@ -7,6 +7,7 @@ can buy its selection with invented branches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 
 import attrs
@@ -18,12 +19,16 @@ _NOTHING = 1e-9
 
 @attrs.frozen(kw_only=True)
 class Landmark:
-    """An agent that may be picked. `asn` 0 = unknown; `branches` in a stable order."""
+    """An agent that may be picked. `asn` 0 = unknown; `branches` in a stable order.
+
+    `rtt_ns` to what is to be measured, 0 = not known.
+    """
 
     id: str
     load: float = 0.0
     asn: int = 0
     place: str = ""
+    rtt_ns: int = 0
     branches: tuple[Hashable, ...] = ()
 
 
@@ -49,9 +54,9 @@ def cover(
 ) -> Cover:
     """Pick agents until the wished share of the branches' weight is covered.
 
-    Ties go to the lower load, then to an AS not picked yet, then to the smaller id. Where fewer
-    than `at_least` cover everything, more are added for diversity. Without any known branch that
-    is all there is: up to `max_agents` from different ASes.
+    Ties go to the lower load, then to an AS not picked yet, a place not picked yet, the shorter
+    RTT, the smaller id. Where fewer than `at_least` cover everything, more are added for diversity.
+    Without any known branch that is all there is: up to `max_agents` from different ASes.
     """
     weights = _weights(landmarks)
     picks = _without_idle(
@@ -96,8 +101,9 @@ def _greedy(
     left = list(landmarks)
     picks: list[Pick] = []
     while left and len(picks) < max_agents and sum(open_weights.values()) > allowed_gap:
-        taken = {pick.landmark.asn for pick in picks} - {0}
-        best = min(left, key=lambda landmark: _rank(landmark, open_weights, taken))
+        asns = {pick.landmark.asn for pick in picks} - {0}
+        places = {pick.landmark.place for pick in picks} - {""}
+        best = min(left, key=lambda landmark: _rank(landmark, open_weights, asns, places))
         new = tuple(branch for branch in _claims(best) if branch in open_weights)
         if not new:
             break
@@ -125,10 +131,17 @@ def _without_idle(picks: Sequence[Pick]) -> list[Pick]:
 
 
 def _rank(
-    landmark: Landmark, open_weights: dict[Hashable, float], taken: set[int]
-) -> tuple[float, float, bool, str]:
+    landmark: Landmark, open_weights: dict[Hashable, float], asns: set[int], places: set[str]
+) -> tuple[float, float, bool, bool, float, str]:
     gain = sum(open_weights.get(branch, 0.0) for branch in _claims(landmark))
-    return -round(gain, 9), landmark.load, landmark.asn in taken, landmark.id
+    return (
+        -round(gain, 9),
+        landmark.load,
+        landmark.asn in asns,
+        landmark.place in places,
+        landmark.rtt_ns or math.inf,
+        landmark.id,
+    )
 
 
 def _different_ases(landmarks: Sequence[Landmark]) -> int:

@@ -24,9 +24,14 @@ SHARED_LINKS = 2
 
 @attrs.frozen(cache_hash=True)
 class Branch:
-    """One way into a destination: its last answering links, in the direction of the packets."""
+    """One way into a destination: its last answering links, in the direction of the packets.
+
+    `upstream_asn` hands over to `origin_asn`, the destination's; 0 where that is not known.
+    """
 
     links: tuple[Link, ...]
+    upstream_asn: int = 0
+    origin_asn: int = 0
 
     def __str__(self) -> str:
         """The addresses in order, for people."""
@@ -35,12 +40,28 @@ class Branch:
         return " → ".join(str(a) for a in (self.links[0][0], *(link[1] for link in self.links)))
 
     def is_like(self, other: Branch) -> bool:
-        """True if both are the same edge route, maybe entered at different places."""
+        """True if both are the same edge route, maybe entered at different places.
+
+        Never, if they come by different ASes.
+        """
+        if not self._may_be(other):
+            return False
         shared = len(set(self.links) & set(other.links))
         return shared >= min(SHARED_LINKS, len(self.links), len(other.links)) > 0
 
+    def _may_be(self, other: Branch) -> bool:
+        """What is not known may be anything."""
+        pairs = ((self.upstream_asn, other.upstream_asn), (self.origin_asn, other.origin_asn))
+        return all(mine == theirs or 0 in {mine, theirs} for mine, theirs in pairs)
 
-def branch(responders: Sequence[Address | None], length: int = SEGMENT_LINKS) -> Branch | None:
+
+def branch(
+    responders: Sequence[Address | None],
+    length: int = SEGMENT_LINKS,
+    *,
+    upstream_asn: int = 0,
+    origin_asn: int = 0,
+) -> Branch | None:
     """The last `length` answering links of a route.
 
     Args:
@@ -56,7 +77,8 @@ def branch(responders: Sequence[Address | None], length: int = SEGMENT_LINKS) ->
     answered = [address for address, _ in itertools.groupby(answered)]
     if len(answered) < 2 or len(set(answered)) < len(answered):
         return None
-    return Branch(tuple(itertools.pairwise(answered))[-length:])
+    links = tuple(itertools.pairwise(answered))[-length:]
+    return Branch(links, upstream_asn, origin_asn)
 
 
 def merged(branches: Mapping[K, Branch]) -> dict[K, Branch]:

@@ -49,6 +49,7 @@ from emodis.client.shell import Shell
     metavar="S",
     help="Seconds for all of it.",
 )
+@click.option("--explain", is_flag=True, help="Say why each agent was chosen, and what it covers.")
 @click.option("--dry-run", is_flag=True, help="Say who would measure and what it would cost.")
 @click.option("--detach", is_flag=True, help="Print the measurement's id and leave it running.")
 @fail_if_option
@@ -67,6 +68,7 @@ def request_command(
     parameters: tuple[str, ...],
     min_agents: int,
     timeout_s: float | None,
+    explain: bool,
     dry_run: bool,
     detach: bool,
     fail_if: tuple[str, ...],
@@ -93,5 +95,12 @@ def request_command(
         dry_run=dry_run,
     )
     return carry_out(
-        shell, Order(wishes=wishes, direction=direction, fail_if=fail_if, listing=listing)
+        shell,
+        Order(
+            wishes=wishes,
+            direction=direction,
+            fail_if=fail_if,
+            listing=listing,
+            explain=explain,
+        ),
     )

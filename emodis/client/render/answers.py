@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
-from emodis.client.render import generic
+from emodis.client.render import edges, generic
 from emodis.client.render.bottleneck import Camp, Opinion, Sighting, opinion
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.words import address, count, listed, percent, rate, time
@@ -72,6 +72,8 @@ def _sentence(report: Report, index: int, runs: list[Decoded]) -> str:
             return _route(report, index, runs)
         case "ping":
             return _round_trip(report, index, runs)
+        case "broute":
+            return edges.summary(whither(report, index), runs[0].value)
         case _:
             return generic.sentence(report, whither(report, index), runs)
 

@@ -150,7 +150,11 @@ def _message(technique: str, kind: str, data: bytes) -> dict[str, Any] | None:
 def _body(technique: str, message: Message) -> dict[str, Any]:
     """A technique's own message; that of a plug-in says so, for it is in no schema of ours."""
     fields = plain(message)
-    return fields if technique in registry.TECHNIQUES else {**fields, "plugin": technique}
+    return (
+        fields
+        if technique in {*registry.TECHNIQUES, *registry.PLANS}
+        else {**fields, "plugin": technique}
+    )
 
 
 def _destination(target: Target) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from emodis.client.render import generic
 from emodis.client.render.answers import answers, place
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
+from emodis.client.render.edges import branches_grid, landmark_lines, links_lines
 from emodis.client.render.hops import path_end, pathneck_grid, traceroute_grid
 from emodis.client.render.plain import word
 from emodis.client.render.tables import show_grid, show_line
@@ -61,6 +62,9 @@ def _show(report: Report, out: Console) -> None:
                 if run.run.outcome.quality.reasons:
                     agent = report.agent_name(run.run.run.agent_id)
                     show_line(f"{agent}: {_quality(run.run)}", out)
+        case "broute":
+            for run in runs:
+                _edges(report, run, out)
         case _ if runs:
             _unknown(report, runs, out)
         case _:
@@ -74,6 +78,19 @@ def show_ends(report: Report, out: Console) -> None:
     if without:
         out.print()
         show_grid(_ends_grid(report, without), out)
+
+
+def _edges(report: Report, run: Decoded, out: Console) -> None:
+    out.print()
+    where = "you" if report.to_me else place(report, run.run.run.destination)
+    show_line(f"ways into {where}: {_quality(run.run)}", out)
+    show_grid(branches_grid(report, run), out)
+    show_line("links, [→] the slowest:", out)
+    for line in links_lines(run.value):
+        show_line(line, out)
+    show_line("chosen to measure:", out)
+    for line in landmark_lines(report, run.value):
+        show_line(line, out)
 
 
 def _unknown(report: Report, runs: Sequence[Decoded], out: Console) -> None:

@@ -921,11 +921,16 @@ class Choice(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     ASN_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    NEW_BRANCHES_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     place: _builtins.str
     asn: _builtins.int
     why: _builtins.str
     """Why this one, for a person: "covers 2 of 3 branches"."""
+    @_builtins.property
+    def new_branches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The branches that it adds to those of the agents before it, for a person."""
+
     def __init__(
         self,
         *,
@@ -933,10 +938,11 @@ class Choice(_message.Message):
         place: _builtins.str = ...,
         asn: _builtins.int = ...,
         why: _builtins.str = ...,
+        new_branches: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "asn", b"asn", "place", b"place", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "asn", b"asn", "new_branches", b"new_branches", "place", b"place", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

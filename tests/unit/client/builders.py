@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from ipaddress import ip_address
 
 from emodis.client.report import Report
 from emodis.techniques import registry
+from emodis.wire.v1.broute_pb2 import BrouteLink, BrouteResult
 from emodis.wire.v1.client_pb2 import (
     Accepted,
     AddressOwner,
@@ -143,9 +145,39 @@ def ping(median_ns: int | None = 12 * MS, *, loss_ratio: float = 0.0) -> PingRes
     return result
 
 
+def broute() -> BrouteResult:
+    """Two ways into w1, the slow one measured, and a third that nobody chosen comes by."""
+    ways = [
+        (65002, ("10.1.0.1", "10.2.0.1", "10.3.0.1", W1), ["ams", "bru", "cdg"]),
+        (65001, ("10.1.0.9", "10.3.0.9", W1), ["dub"]),
+        (0, ("10.9.0.9", "10.9.0.1", W1), ["edi"]),
+    ]
+    found = BrouteResult(coverage_ratio=0.8, routes=5, as_map=True)
+    for upstream_asn, path, agents in ways:
+        hops = [packed(address) for address in path]
+        found.branches.add(
+            upstream_asn=upstream_asn,
+            entry_asn=65001 if upstream_asn else 0,
+            links=[BrouteLink(from_address=a, to_address=b) for a, b in itertools.pairwise(hops)],
+            agents=agents,
+        )
+    slow, fast, lost = found.branches
+    slow.measured_by[:] = ["ams"]
+    slow.upper_bps, slow.confidence = 9_600_000, 0.9
+    slow.bottleneck.CopyFrom(slow.links[1])
+    fast.measured_by[:] = ["dub"]
+    fast.lower_bps = 48 * MBIT
+    lost.uncovered = "no agent that was asked comes this way"
+    found.landmarks.add(agent_id="ams", branches=[0])
+    found.landmarks.add(agent_id="dub", branches=[1])
+    found.nodes.add(asn=65003, agents=5)
+    found.edges.add(from_asn=65002, to_asn=65003, agents=3)
+    return found
+
+
 def result(
     agent_id: str,
-    value: PathneckResult | TracerouteResult | PingResult | None,
+    value: PathneckResult | TracerouteResult | PingResult | BrouteResult | None,
     *,
     destination: int = 0,
     end: End.ValueType = END_DONE,

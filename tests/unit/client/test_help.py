@@ -34,7 +34,7 @@ def test_help_is_as_recorded(command: str, width: int) -> None:
 
 
 def test_help_names_the_techniques_that_there_are() -> None:
-    assert sorted(TECHNIQUES) == sorted(registry.TECHNIQUES)
+    assert sorted(TECHNIQUES) == sorted({*registry.TECHNIQUES, *registry.PLANS})
 
 
 def test_help_loads_nothing_heavy() -> None:

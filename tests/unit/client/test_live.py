@@ -154,3 +154,21 @@ def test_a_place_cannot_move_the_cursor() -> None:
     PlainView(out, Clock(), verbose=True).take(told)
     assert "\x1b" not in out.getvalue()
     assert len(out.getvalue().splitlines()) == 3
+
+
+def test_what_a_plan_has_asked_for_is_over_when_its_last_step_is_done() -> None:
+    state = State()
+    state.take(selected("a", runs_total=1))
+    state.take(progress("a", 2, 5))
+    assert state.words() == "0 of 1 run in, 1 running, 40 %"
+    state.take(progress("a", 5, 5))
+    assert state.words() == "0 of 1 run in"
+
+
+def test_explained_it_says_what_each_agent_covers() -> None:
+    out = io.StringIO()
+    told = view(out, {}, Clock(), explain=True)
+    message = selected("a")
+    message.selected.agents[0].new_branches.append("to w1: 10.1.0.1 → 10.6.0.2")
+    told.take(message)
+    assert "  a (AS 65001): covers 1 of 3 branches\n    to w1: 10.1.0.1" in out.getvalue()

@@ -7,7 +7,7 @@ from emodis.client.exits import Exit, Trouble
 from emodis.client.thresholds import METRICS, held, parse
 from emodis.techniques import registry
 from emodis.wire.v1.common_pb2 import END_FAILED
-from tests.unit.client.builders import MS, pathneck, ping, report, result, traceroute
+from tests.unit.client.builders import MS, broute, pathneck, ping, report, result, traceroute
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,9 @@ def test_every_metric_can_be_read_of_an_empty_and_of_a_full_result() -> None:
         "ping": ping(),
         "traceroute": traceroute("10.1.0.1"),
         "pathneck": pathneck("10.1.0.1", "10.2.0.1", bottleneck=2),
+        "broute": broute(),
     }
-    assert set(METRICS) == set(registry.TECHNIQUES)
+    assert set(METRICS) == {*registry.TECHNIQUES, *registry.PLANS}
     for technique, metrics in METRICS.items():
         for name, read in metrics.items():
             read(type(full[technique])())

@@ -5,21 +5,21 @@ import pytest
 from emodis.techniques import registry
 from emodis.techniques.base import BadParameters
 from emodis.techniques.plugins import Plugins
-from emodis.techniques.registry import TECHNIQUES, UnknownTechnique, get
+from emodis.techniques.registry import PLANS, TECHNIQUES, UnknownTechnique, get
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body
 from tests.support.plugins import point
 
-NAMES = sorted(TECHNIQUES)
+NAMES = sorted({*TECHNIQUES, *PLANS})
 
 
 def test_what_there_is() -> None:
-    assert NAMES == ["pathneck", "ping", "traceroute"]
+    assert NAMES == ["broute", "pathneck", "ping", "traceroute"]
     assert get("ping").NAME == "ping"
 
 
 def test_an_unknown_one_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownTechnique, match="no technique 'pong'; there are pathneck, ping, tr"):
+    with pytest.raises(UnknownTechnique, match="no technique 'pong'; there are broute, path"):
         get("pong")
 
 
@@ -91,7 +91,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, **things: str) -> None:
 
 def test_a_plugin_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, good="Good")
-    assert registry.names() == (*TECHNIQUES, "good")
+    assert registry.names() == (*TECHNIQUES, *PLANS, "good")
     assert get("good").NAME == "good"
 
 
@@ -100,7 +100,7 @@ def test_a_broken_one_is_unknown_and_says_why(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UnknownTechnique, match=r"plug-in 'broken' .*no method"):
         get("broken")
     working, (complaint,) = registry.usable(registry.names())
-    assert list(working) == [*TECHNIQUES, "good"]
+    assert list(working) == [*TECHNIQUES, *PLANS, "good"]
     assert complaint.startswith("plug-in 'broken' (")
 
 

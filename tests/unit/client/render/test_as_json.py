@@ -9,7 +9,7 @@ import pytest
 from emodis.client.finish import Finish, Way
 from emodis.client.render import as_json
 from emodis.client.report import Report
-from emodis.wire.v1 import techniques_pb2
+from emodis.wire.v1 import broute_pb2, techniques_pb2
 from emodis.wire.v1.common_pb2 import END_EXPIRED, RunKey
 from emodis.wire.v1.techniques_pb2 import (
     PathneckObservations,
@@ -19,6 +19,7 @@ from emodis.wire.v1.techniques_pb2 import (
 )
 from tests.unit.client.builders import (
     MBIT,
+    broute,
     failure,
     packed,
     pathneck,
@@ -70,6 +71,7 @@ def test_a_pathneck_result_with_its_observations() -> None:
         report("traceroute", result("a", traceroute(*PATH)), result("b", traceroute("", ""))),
         report("pathneck", result("", pathneck(*PATH)), upstream=True),
         report("pathneck", failure("a", END_EXPIRED), whole=False),
+        report("broute", result("", broute())),
         Report(finish=Finish(way=Way.LOST, text="the other side closed the connection")),
     ],
 )
@@ -130,7 +132,10 @@ def test_published_numbers_carry_their_units() -> None:
     """A measured double or 64-bit integer without a unit in its name would be a riddle."""
     bare = {"confidence", "coverage"}
     fine = re.compile(r".*_(ns|s|bps|bytes|ratio)$")
-    for message in techniques_pb2.DESCRIPTOR.message_types_by_name.values():
+    for message in (
+        *techniques_pb2.DESCRIPTOR.message_types_by_name.values(),
+        *broute_pb2.DESCRIPTOR.message_types_by_name.values(),
+    ):
         for field in message.fields:
             if field.type in {field.TYPE_DOUBLE, field.TYPE_INT64, field.TYPE_SINT64}:
                 assert fine.match(field.name) or field.name in bare, field.full_name

@@ -12,6 +12,7 @@ from emodis.wire.v1.techniques_pb2 import ANSWER_MARK_NAT
 from tests.unit.client.builders import (
     MS,
     W1,
+    broute,
     failure,
     pathneck,
     ping,
@@ -23,6 +24,9 @@ from tests.unit.client.builders import (
 from tests.unit.client.golden import check
 
 PATH = ("10.1.0.1", "10.2.0.1", "10.3.0.1", W1)
+UNCOVERED = Quality(
+    word=Quality.WORD_FAIR, reasons=["the ways in of 20% of the agents have no bound"]
+)
 FAIR = Quality(word=Quality.WORD_FAIR, reasons=["2 of 10 trains were held up on this host"])
 
 
@@ -75,6 +79,9 @@ CASES = {
         result("ams", ping()),
         result("bru", ping(48 * MS, loss_ratio=0.2), quality=FAIR),
         failure("cdg"),
+    ),
+    "broute": lambda: report(
+        "broute", result("", broute(), owners=True, quality=UNCOVERED), to_me=True
     ),
     "ping_two_destinations": lambda: report(
         "ping",

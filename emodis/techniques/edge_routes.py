@@ -1,0 +1,112 @@
+"""A route as BRoute and AUTO look at it: its last links, and the ASes it passes.
+
+Routes are data of others. More hops than IP allows are not looked at, and a route that says
+nothing certain about the edge (a loop, too few answers) is no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from emodis.packets.model import Address
+from emodis.techniques import records
+from emodis.techniques.traceroute import Traceroute
+from emodis.topology.aspath import MOST_HOPS, UNKNOWN, AsPath, Hop, as_path
+from emodis.topology.segments import SEGMENT_LINKS, Branch, branch
+from emodis.wire.v1.common_pb2 import Body
+
+_TRACEROUTE = Traceroute()
+
+# The AS of an address, 0 = unknown.
+Owner = Callable[[Address], int]
+
+
+@attrs.frozen(kw_only=True)
+class Responder:
+    """One hop; silent without an address."""
+
+    address: Address | None = None
+    asn: int = UNKNOWN
+    exchange: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """What a route says of the destination's edge. `entry_asn` is where the branch begins."""
+
+    branch: Branch
+    path: AsPath
+    entry_asn: int
+
+
+def responders(body: Body) -> list[Address | None]:
+    """Who answered at TTL 1, 2, ... of a traceroute; empty where it cannot be read."""
+    try:
+        hops = _TRACEROUTE.result(body).hops[:MOST_HOPS]
+    except ValueError:
+        return []
+    firsts = (next((a.address for a in hop.answers if a.address), b"") for hop in hops)
+    return [records.to_address(first) for first in firsts]
+
+
+def reached(body: Body) -> bool:
+    """Whether its destination answered it."""
+    try:
+        return bool(_TRACEROUTE.result(body).reached)
+    except ValueError:
+        return False
+
+
+def rtt_ns(body: Body) -> int:
+    """The least round-trip time of the last hop that answered; 0 = not known."""
+    try:
+        hops = _TRACEROUTE.result(body).hops[:MOST_HOPS]
+    except ValueError:
+        return 0
+    for hop in reversed(hops):
+        times = [answer.rtt_ns for answer in hop.answers if answer.HasField("rtt_ns")]
+        if times:
+            return int(max(0, min(times)))
+    return 0
+
+
+def seen(
+    hops: Sequence[Responder],
+    *,
+    links: int = SEGMENT_LINKS,
+    start_asn: int = UNKNOWN,
+    end_asn: int = UNKNOWN,
+    complete: bool = True,
+) -> Seen | None:
+    """What a route says of the edge.
+
+    Args:
+        hops: TTL 1, 2, ...
+        links: how many of its last links make a branch.
+        start_asn: the measuring host's AS; 0 = unknown.
+        end_asn: the destination's.
+        complete: the destination answered.
+
+    Returns:
+        None for a route with a loop, of routers or of ASes, with fewer than two answers, or one
+        that ends early and has not even `links` links.
+    """
+    path = as_path(
+        [Hop(hop.asn, hop.exchange) for hop in hops], start_asn=start_asn, end_asn=end_asn
+    )
+    if path is None:
+        return None
+    known_end = end_asn != UNKNOWN and len(path.asns) > 1
+    found = branch(
+        [hop.address for hop in hops],
+        links,
+        upstream_asn=path.asns[-2] if known_end else UNKNOWN,
+        origin_asn=end_asn,
+    )
+    if found is None or not (complete or len(found.links) >= links):
+        return None
+    first = found.links[0][0]
+    entry_asn = next((hop.asn for hop in hops if hop.address == first), UNKNOWN)
+    return Seen(branch=found, path=path, entry_asn=entry_asn)
