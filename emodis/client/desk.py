@@ -74,7 +74,7 @@ class Desk:
     clock: IReactorTime
     master: Master
     prober: Callable[[], Prober]
-    # IPv4 addresses of a name, first choice first; fails with Trouble (usage).
+    # Addresses of a name, IPv4 first; fails with Trouble (usage).
     resolve: Callable[[str], Deferred[list[str]]]
     boottime_ns: Callable[[], int]
     interrupts: Interrupts = attrs.field(factory=Interrupts)

@@ -81,7 +81,7 @@ class Measuring:
         """This host first, then the agents, so that the two do not disturb each other."""
         wishes = self.order.wishes
         if self.order.direction in {"upstream", "both"}:
-            targets = await upstream.targets_of(desk, wishes.destinations)
+            targets = await upstream.targets_of(desk, wishes.destinations, wishes.family)
             here = upstream.Upstream(
                 desk,
                 self.technique,

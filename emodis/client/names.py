@@ -1,4 +1,4 @@
-"""Host names to IPv4 addresses, with a deadline. For the master's own name, and for `measure`."""
+"""Host names to addresses, with a deadline. For the master's own name, and for `measure`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def resolver(
 
 
 def look_up(name: str) -> list[str]:
-    """IPv4 addresses by the system's own resolver; OSError or UnicodeError if there are none."""
-    found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    """By the system's own resolver, IPv4 first; OSError or UnicodeError if there are none."""
+    found = socket.getaddrinfo(name, None, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return [str(entry[4][0]) for entry in found]
 
 

@@ -89,6 +89,13 @@ def technique_option(command: F) -> F:
     return click.option("--tech", metavar="T", required=True, cls=_TechniqueOption)(command)
 
 
+def ipv6_option(command: F) -> F:
+    """Which address of a name."""
+    return click.option(
+        "-6", "ipv6", is_flag=True, help="Measure the IPv6 address of names that have both."
+    )(command)
+
+
 def parameter_option(command: F) -> F:
     """How to measure it."""
     return click.option(

@@ -47,6 +47,8 @@ class Wishes:
     technique: str
     options: Mapping[str, str] = attrs.field(factory=dict)
     destinations: tuple[str, ...] = ()
+    # 6, or 0 = IPv4 where there is a choice.
+    family: int = 0
     agents: str = "AUTO"
     schedule: str | None = None
     policy: str | None = None
@@ -121,6 +123,7 @@ def build(wishes: Wishes, call: Body, idempotency: bytes) -> Request:
         call=call,
         direction=DIRECTION_DOWNSTREAM,
         destinations=wishes.destinations,
+        family=wishes.family,
         agents=agents(wishes.agents),
         schedule=schedule,
         min_agents=wishes.min_agents,

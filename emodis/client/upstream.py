@@ -7,7 +7,6 @@ what makes all of them impossible is raised.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 
 import attrs
@@ -22,6 +21,7 @@ from emodis.prober.driver import ProberUnavailable
 from emodis.techniques.base import Technique
 from emodis.topology import special
 from emodis.topology.asn import AsMap, BadMap
+from emodis.topology.families import ANY, pick
 from emodis.wire.v1.client_pb2 import (
     RUN_STATE_RUNNING,
     AddressOwner,
@@ -57,7 +57,7 @@ def open_map(path: Path | None) -> AsMap | None:
         raise Trouble(str(error), Exit.USAGE) from error
 
 
-async def targets_of(desk: Desk, names: tuple[str, ...]) -> list[Target]:
+async def targets_of(desk: Desk, names: tuple[str, ...], family: int = ANY) -> list[Target]:
     """Resolve every destination once, and refuse what must not be probed.
 
     Raises:
@@ -65,9 +65,10 @@ async def targets_of(desk: Desk, names: tuple[str, ...]) -> list[Target]:
     """
     found: list[Target] = []
     for name in names:
-        address = ip_address((await desk.resolve(name))[0])
-        if address.version != 4:
-            raise Trouble(f"{name} is IPv6, which this version does not measure", Exit.USAGE)
+        address = pick(await desk.resolve(name), family)
+        if address is None:
+            wanted = f"IPv{family} address; leave out -{family}" if family else "usable address"
+            raise Trouble(f"cannot measure {name}: it has no {wanted}", Exit.USAGE)
         refusal = special.refusal(address)
         if refusal is not None:
             raise Trouble(f"cannot measure {name}: {refusal}", Exit.REFUSED)

@@ -10,6 +10,7 @@ import attrs
 from emodis.master.config import Limits
 from emodis.scheduling.model import Policy
 from emodis.techniques.base import BadParameters, Spend, Technique
+from emodis.topology.families import FAMILIES
 from emodis.wire.v1.client_pb2 import (
     DIRECTION_DOWNSTREAM,
     DIRECTION_UNSPECIFIED,
@@ -30,13 +31,12 @@ _POLICIES = {POLICY_RING: Policy.RING, POLICY_LOCK: Policy.LOCK}
 
 @attrs.frozen(kw_only=True)
 class Admitted:
-    """A request that makes sense. The family is settled: this version speaks IPv4."""
+    """A request that makes sense. Its families are known when its names are resolved."""
 
     technique: Technique
     call: Body
     worst: Spend
     policy: Policy
-    family: int = 4
 
 
 def bad(text: str, hint: str = "") -> Refused:
@@ -73,10 +73,8 @@ def _unsupported(request: Request) -> Refused | None:
             "the master only measures downstream",
             "upstream runs on the client's own host: `emodis-client measure`",
         )
-    if request.family == 6:
-        return bad("IPv6 is not in this version", "leave the family open, or ask for 4")
-    if request.family not in {0, 4}:
-        return bad(f"there is no address family {request.family}", "use 4, or leave it open")
+    if request.family not in FAMILIES:
+        return bad(f"there is no address family {request.family}", "use 4 or 6, or leave it open")
     if request.schedule.discipline == DISCIPLINE_RAN:
         return bad("the schedule RAN is not in this version", "use `--schedule syn`")
     if request.schedule.policy == POLICY_WAVE:

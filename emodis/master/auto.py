@@ -65,7 +65,7 @@ class AutoPlan:
         targets: Sequence[Target],
         known: KnownRoutes,
         *,
-        family: int,
+        families: frozenset[int],
         auto: Auto,
         min_agents: int,
         load: Callable[[AgentId], int],
@@ -80,7 +80,7 @@ class AutoPlan:
                 place=member.hello.place,
                 asn=member.asn,
                 load=load(member.id),
-                can_trace=can_do(member, tracer, family),
+                can_trace=can_do(member, tracer, families),
             )
             for member in able
         ]

@@ -26,7 +26,7 @@ from emodis.master.selection import (
     least_loaded,
     no_agent,
 )
-from emodis.master.targets import Resolve, resolve_targets
+from emodis.master.targets import Resolve, families_of, resolve_targets
 from emodis.scheduling.model import AgentId
 from emodis.techniques.base import Technique
 from emodis.wire.v1.client_pb2 import Refused, Request
@@ -69,6 +69,7 @@ class Preparer:
         targets = await resolve_targets(
             request.destinations,
             peer_host,
+            family=request.family,
             resolve=self.resolve,
             clock=self.clocks.reactor,
         )
@@ -88,13 +89,12 @@ class Preparer:
         self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
     ) -> Chosen | Refused:
         """Explicit agents, ALL or ANY, from those who are here now."""
+        families = families_of(targets)
         if request.agents.WhichOneof("how") == "ids":
             if not len(self.members):
                 return no_agent("no agent is connected", "start one with `emodis-agent run`")
-            return by_names(
-                request.agents.ids.ids, self.members, admitted.technique, admitted.family
-            )
-        able = eligible(self.members, admitted.technique, admitted.family)
+            return by_names(request.agents.ids.ids, self.members, admitted.technique, families)
+        able = eligible(self.members, admitted.technique, families)
         if isinstance(able, Refused):
             return able
         if request.agents.WhichOneof("how") == "all":
@@ -104,7 +104,8 @@ class Preparer:
     async def _prepare_auto(
         self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
     ) -> Prepared | Refused:
-        able = eligible(self.members, admitted.technique, admitted.family)
+        families = families_of(targets)
+        able = eligible(self.members, admitted.technique, families)
         if isinstance(able, Refused):
             return able
         refused = enough(able, request.min_agents)
@@ -115,7 +116,7 @@ class Preparer:
             able,
             targets,
             known,
-            family=admitted.family,
+            families=families,
             auto=request.agents.auto,
             min_agents=request.min_agents,
             load=self.load,

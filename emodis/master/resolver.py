@@ -12,14 +12,14 @@ from emodis.master.targets import Resolve
 
 
 def system_resolver(reactor: IReactorThreads) -> Resolve:
-    """IPv4 addresses of a name; the Deferred fails with an OSError."""
+    """Addresses of a name; the Deferred fails with an OSError."""
 
     def resolve(name: str) -> Deferred[list[str]]:
-        return deferToThreadPool(reactor, reactor.getThreadPool(), _ipv4, name)
+        return deferToThreadPool(reactor, reactor.getThreadPool(), _addresses, name)
 
     return resolve
 
 
-def _ipv4(name: str) -> list[str]:
-    found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_DGRAM)
+def _addresses(name: str) -> list[str]:
+    found = socket.getaddrinfo(name, None, socket.AF_UNSPEC, socket.SOCK_DGRAM)
     return [str(entry[4][0]) for entry in found]

@@ -11,6 +11,7 @@ from emodis.master.membership import Member
 from emodis.master.words import counted
 from emodis.scheduling.model import AgentId
 from emodis.techniques.base import Technique, is_plan
+from emodis.topology.families import IPV6
 from emodis.wire.v1.client_pb2 import Choice, Refused
 from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_NO_AGENT
 
@@ -60,30 +61,45 @@ def no_agent(text: str, hint: str = LIST_HINT) -> Refused:
     return Refused(code=CODE_NO_AGENT, text=text, hint=hint)
 
 
-def can_do(member: Member, technique: Technique, family: int) -> bool:
-    """Whether this agent has the technique, at our schema, for this family, with what it needs.
+def can_do(member: Member, technique: Technique, families: frozenset[int]) -> bool:
+    """Whether this agent has the technique, at our schema, for these families, with what it needs.
 
     A plan's agents need the techniques that it is made of.
     """
     if is_plan(technique):
-        return all(can_do(member, needed, family) for needed in technique.NEEDS)
-    capability = member.capability(technique.NAME, technique.SCHEMA, family)
-    return capability is not None and (capability.raw or not technique.NEEDS_RAW)
+        return all(can_do(member, needed, families) for needed in technique.NEEDS)
+    for family in families:
+        capability = member.capability(technique.NAME, technique.SCHEMA, family)
+        if capability is None or (technique.NEEDS_RAW and not capability.raw):
+            return False
+    return True
 
 
 def eligible(
-    members: Iterable[Member], technique: Technique, family: int
+    members: Iterable[Member], technique: Technique, families: frozenset[int]
 ) -> tuple[Member, ...] | Refused:
     """Everybody who can do it; a refusal when that is nobody."""
     present = tuple(members)
     if not present:
         return no_agent("no agent is connected", "start one with `emodis-agent run`")
-    able = tuple(member for member in present if can_do(member, technique, family))
+    able = tuple(member for member in present if can_do(member, technique, families))
     if not able:
         return no_agent(
-            f"none of the {len(present)} connected agents offers {technique.NAME} over IPv{family}"
+            f"none of the {len(present)} connected agents offers {_wanted(technique, families)}",
+            _hint(families),
         )
     return able
+
+
+def _wanted(technique: Technique, families: frozenset[int]) -> str:
+    versions = " and ".join(f"IPv{family}" for family in sorted(families))
+    return f"{technique.NAME} over {versions}"
+
+
+def _hint(families: frozenset[int]) -> str:
+    if IPV6 in families:
+        return f"choose IPv4 destinations, without -6; {LIST_HINT}"
+    return LIST_HINT
 
 
 def enough(chosen: Sequence[Member], min_agents: int) -> Refused | None:
@@ -96,7 +112,7 @@ def enough(chosen: Sequence[Member], min_agents: int) -> Refused | None:
 
 
 def by_names(
-    names: Sequence[str], members: Iterable[Member], technique: Technique, family: int
+    names: Sequence[str], members: Iterable[Member], technique: Technique, families: frozenset[int]
 ) -> Chosen | Refused:
     """Ids, unique prefixes of ids, or addresses; each agent once, in the order asked."""
     present = {member.id: member for member in members}
@@ -105,8 +121,10 @@ def by_names(
         member = _named(name, present)
         if isinstance(member, Refused):
             return member
-        if not can_do(member, technique, family):
-            return no_agent(f"agent {member.id} does not offer {technique.NAME} over IPv{family}")
+        if not can_do(member, technique, families):
+            return no_agent(
+                f"agent {member.id} does not offer {_wanted(technique, families)}", _hint(families)
+            )
         found.setdefault(member.id, name)
     if not found:
         return Refused(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.defer import TimeoutError as NoAnswer
 from twisted.internet.interfaces import IReactorTime
 
 from emodis.topology import special
+from emodis.topology.families import fits, pick
+from emodis.topology.special import Address
 from emodis.wire.v1.client_pb2 import Refused
 from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_POLICY, Target
 
-Address = IPv4Address | IPv6Address
-# Texts of IPv4 addresses, best first; an OSError when the name has none.
+# Texts of addresses, best first; an OSError when the name has none.
 Resolve = Callable[[str], Deferred[list[str]]]
 
 # The system's resolver takes longer to give up than a person waits.
@@ -23,31 +23,42 @@ NAME_LENGTH = 253
 
 
 async def resolve_targets(
-    destinations: Sequence[str], own: str, *, resolve: Resolve, clock: IReactorTime
+    destinations: Sequence[str],
+    own: str,
+    *,
+    family: int = 0,
+    resolve: Resolve,
+    clock: IReactorTime,
 ) -> tuple[Target, ...] | Refused:
     """Every destination as an address that may be probed; none given means `own`.
 
-    Two names of one address are one target: a run of it could never be told from the other's.
+    `family` is 4 or 6, or 0 for IPv4 where there is a choice. Two names of one address are one
+    target: a run of it could never be told from the other's.
     """
     names = list(destinations) or [own]
-    answers = await gatherResults([_address(name, resolve, clock) for name in names])
+    answers = await gatherResults([_address(name, family, resolve, clock) for name in names])
     targets: dict[Address, Target] = {}
     for name, address in zip(names, answers, strict=True):
         if isinstance(address, Refused):
             return address
-        objection = _objection(name, address)
+        objection = _objection(name, address, family)
         if objection is not None:
             return objection
         targets.setdefault(address, Target(address=address.packed, name=name))
     return tuple(targets.values())
 
 
-def _objection(name: str, address: Address) -> Refused | None:
-    if address.version != 4:
+def families_of(targets: Sequence[Target]) -> frozenset[int]:
+    """The IP versions that an agent needs to measure all of these."""
+    return frozenset(special.canonical(target.address).version for target in targets)
+
+
+def _objection(name: str, address: Address, family: int) -> Refused | None:
+    if not fits(address, family):
         return Refused(
             code=CODE_BAD_REQUEST,
-            text=f"{name} is an IPv6 address, which this version cannot measure",
-            hint="give an IPv4 address, or a name that has one",
+            text=f"{name} is no IPv{family} address",
+            hint=f"give an IPv{family} address or a name that has one, or leave the family open",
         )
     why = special.refusal(address)
     if why is None:
@@ -59,7 +70,9 @@ def _objection(name: str, address: Address) -> Refused | None:
     )
 
 
-def _address(name: str, resolve: Resolve, clock: IReactorTime) -> Deferred[Address | Refused]:
+def _address(
+    name: str, family: int, resolve: Resolve, clock: IReactorTime
+) -> Deferred[Address | Refused]:
     """One destination; unresolvable is a value."""
     done: Deferred[Address | Refused] = Deferred()
     literal = _literal(name)
@@ -68,20 +81,25 @@ def _address(name: str, resolve: Resolve, clock: IReactorTime) -> Deferred[Addre
     elif not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
         done.callback(_unresolvable(name, "that is not a host name"))
     else:
-        return Deferred.fromCoroutine(_look_up(name, resolve, clock))
+        return Deferred.fromCoroutine(_look_up(name, family, resolve, clock))
     return done
 
 
-async def _look_up(name: str, resolve: Resolve, clock: IReactorTime) -> Address | Refused:
+async def _look_up(
+    name: str, family: int, resolve: Resolve, clock: IReactorTime
+) -> Address | Refused:
     try:
         found = await resolve(name).addTimeout(RESOLVE_TIMEOUT_S, clock)
     except NoAnswer:
         return _unresolvable(name, f"no answer within {RESOLVE_TIMEOUT_S:g} s")
     except (OSError, UnicodeError) as error:
         return _unresolvable(name, getattr(error, "strerror", None) or str(error))
-    if not found:
-        return _unresolvable(name, "it has no IPv4 address")
-    return special.canonical(found[0])
+    address = pick(found, family)
+    if address is None:
+        return _unresolvable(
+            name, f"it has no IPv{family} address" if family else "it has no address"
+        )
+    return address
 
 
 def _literal(name: str) -> Address | None:

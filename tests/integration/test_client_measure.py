@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +28,12 @@ def may_send() -> bool:
     return bool(int(line.split()[1], 16) >> CAP_NET_RAW & 1)
 
 
+def has_ipv6() -> bool:
+    """This host has the IPv6 loopback address."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(("::1", 9)) == 0
+
+
 def measure(home: Path, *arguments: str) -> Said:
     return finish(start(["measure", "127.0.0.1", "--tech", "ping", *arguments], home))
 
@@ -41,6 +48,15 @@ def test_real_packets_and_json(tmp_path: Path) -> None:
     (run,) = measurement["runs"]
     assert (measurement["direction"], measurement["measurement_id"]) == ("upstream", None)
     assert (run["end"], run["result"]["sent"], run["agent_id"]) == ("done", 3, None)
+
+
+@pytest.mark.skipif(not may_send() or not has_ipv6(), reason="needs CAP_NET_RAW and IPv6")
+def test_real_packets_over_ipv6(tmp_path: Path) -> None:
+    arguments = ["measure", "::1", "--tech", "traceroute", "--format", "json"]
+    said = finish(start(arguments, tmp_path))
+    assert said.code == Exit.OK
+    ((run,),) = [measurement["runs"] for measurement in json.loads(said.out)["measurements"]]
+    assert (run["end"], run["result"]["hop_count"]) == ("done", 1)
 
 
 @pytest.mark.skipif(not may_send(), reason="needs CAP_NET_RAW")

@@ -9,6 +9,7 @@ from emodis.client.options import (
     as_map_option,
     fail_if_option,
     format_option,
+    ipv6_option,
     observations_option,
     parameter_option,
     plot_option,
@@ -21,6 +22,7 @@ from emodis.client.shell import Shell
 @click.command("measure", epilog=OPTIONS_EPILOG)
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @technique_option
+@ipv6_option
 @parameter_option
 @click.option("--pcap", metavar="FILE", help="Write what is sent and received to this capture.")
 @plot_option
@@ -35,6 +37,7 @@ def measure_command(
     *,
     destinations: tuple[str, ...],
     tech: str,
+    ipv6: bool,
     parameters: tuple[str, ...],
     pcap: str | None,
     plot: bool,
@@ -54,6 +57,7 @@ def measure_command(
         technique=tech,
         options={} if listing else pairs(parameters),
         destinations=destinations,
+        family=6 if ipv6 else 0,
     )
     order = Order(
         wishes=wishes,

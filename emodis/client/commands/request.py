@@ -9,6 +9,7 @@ from emodis.client.options import (
     fail_if_option,
     format_option,
     general_options,
+    ipv6_option,
     parameter_option,
     technique_option,
 )
@@ -18,6 +19,7 @@ from emodis.client.shell import Shell
 @click.command("request", epilog=OPTIONS_EPILOG)
 @click.argument("destinations", nargs=-1, metavar="[DEST]...")
 @technique_option
+@ipv6_option
 @click.option(
     "--agents",
     default="AUTO",
@@ -61,6 +63,7 @@ def request_command(
     *,
     destinations: tuple[str, ...],
     tech: str,
+    ipv6: bool,
     agents: str,
     direction: str,
     schedule: str | None,
@@ -86,6 +89,7 @@ def request_command(
         technique=tech,
         options={} if listing else pairs(parameters),
         destinations=destinations,
+        family=6 if ipv6 else 0,
         agents=agents,
         schedule=schedule,
         policy=policy,

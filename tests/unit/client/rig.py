@@ -23,7 +23,12 @@ from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
 from tests.support.deferreds import result_of
 
 T = TypeVar("T")
-NAMES = {"w1": ["10.6.0.2"], "w2": ["10.7.0.2"], "far": ["8.8.8.8"]}
+NAMES = {
+    "w1": ["10.6.0.2"],
+    "w2": ["10.7.0.2"],
+    "far": ["8.8.8.8"],
+    "both": ["10.8.0.2", "fd00:8::2"],
+}
 
 
 @attrs.define(eq=False)

@@ -58,3 +58,12 @@ def test_no_thread_to_be_had() -> None:
 
 def test_the_system_knows_itself() -> None:
     assert "127.0.0.1" in look_up("localhost")
+
+
+def test_ipv4_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(*_: object) -> list[tuple[object, ...]]:
+        pairs = [(socket.AF_INET6, "fd00::1"), (socket.AF_INET, "10.0.0.1")]
+        return [(family, 1, 6, "", (address, 0)) for family, address in pairs]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    assert look_up("w1") == ["10.0.0.1", "fd00::1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -158,7 +159,13 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "wave": ({"schedule": Schedule(policy=POLICY_WAVE)}, CODE_BAD_REQUEST, "WAVE"),
     "period": ({"period": Period(period_s=300)}, CODE_BAD_REQUEST, "periodic"),
     "rounds": ({"period": Period(rounds=2)}, CODE_BAD_REQUEST, "periodic"),
-    "family 6": ({"family": 6}, CODE_BAD_REQUEST, "IPv6"),
+    "family 6": ({"family": 6}, CODE_BAD_REQUEST, "is no IPv6 address"),
+    "family 4": ({"family": 4, "destinations": ["::1"]}, CODE_BAD_REQUEST, "is no IPv4 address"),
+    "no such address": (
+        {"family": 6, "destinations": ["public.test"]},
+        CODE_BAD_REQUEST,
+        "'public.test': it has no IPv6 address",
+    ),
     "family 5": ({"family": 5}, CODE_BAD_REQUEST, "family 5"),
     "timeout": ({"timeout_s": -1.0}, CODE_BAD_REQUEST, "timeout"),
     "idempotency": ({"idempotency": b"short"}, CODE_BAD_REQUEST, "16 bytes"),
@@ -169,7 +176,9 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "host": ({"destinations": ["nowhere.test"]}, CODE_BAD_REQUEST, "nowhere.test"),
     "no host": ({"destinations": [" "]}, CODE_BAD_REQUEST, "not a host name"),
-    "IPv6": ({"destinations": ["2001:db8::1"]}, CODE_BAD_REQUEST, "IPv6"),
+    "IPv6": ({"destinations": ["2001:db8::1"]}, CODE_NO_AGENT, "offers tap over IPv6"),
+    "link-local": ({"destinations": ["fe80::1"]}, CODE_POLICY, "fe80::1"),
+    "zone": ({"destinations": ["fe80::1%eth0"]}, CODE_BAD_REQUEST, "fe80::1%eth0"),
     "public": ({"destinations": ["8.8.8.8"]}, CODE_POLICY, "8.8.8.8"),
     "public name": ({"destinations": ["public.test"]}, CODE_POLICY, "public.test: 9.9.9.9 is"),
     "multicast": ({"destinations": ["224.0.0.1"]}, CODE_POLICY, "multicast"),
@@ -250,6 +259,42 @@ def test_agents_without_the_technique_or_raw_sockets_are_not_eligible() -> None:
     client = house.client()
     client.ask()
     assert "none of the 3 connected agents offers tap" in one(client.heard(), "refused").text
+
+
+BOTH = {"both.test": ["2001:db8::7", "10.0.0.7"], "six.test": ["2001:db8::7"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "address"),
+    [
+        ("both.test", 0, "10.0.0.7"),
+        ("both.test", 6, "2001:db8::7"),
+        ("six.test", 0, "2001:db8::7"),
+    ],
+)
+def test_ipv4_is_measured_unless_ipv6_is_wanted(name: str, family: int, address: str) -> None:
+    house = House(names=BOTH)
+    house.agent("a1")
+    six = house.agent(
+        "a2", capabilities=[Capability(technique="tap", schema=1, raw=True, families=3)]
+    )
+    client = house.client()
+    client.ask(destinations=[name], family=family, agents=Agents(ids=Ids(ids=["a2"])))
+    (assignment,) = six.assignments()
+    assert assignment.target.address == ip_address(address).packed
+
+
+def test_agents_need_every_family_that_is_asked_for() -> None:
+    house = House(names=BOTH)
+    house.agent("a1")
+    six = Capability(technique="tap", schema=1, raw=True, families=2)
+    house.agent("a2", capabilities=[six])
+    client = house.client()
+    client.ask(destinations=["10.0.0.1", "2001:db8::1"], agents=Agents(all=All()))
+    refused = one(client.heard(), "refused")
+    assert refused.code == CODE_NO_AGENT
+    assert refused.text == "none of the 2 connected agents offers tap over IPv4 and IPv6"
+    assert "without -6" in refused.hint
 
 
 def test_any_divides_the_destinations() -> None:

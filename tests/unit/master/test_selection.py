@@ -62,7 +62,7 @@ TAP = TECHNIQUES["tap"]
 def test_agents_are_found_by_id_unique_prefix_or_address(
     names: list[str], found: list[str]
 ) -> None:
-    chosen = by_names(names, PRESENT, TAP, 4)
+    chosen = by_names(names, PRESENT, TAP, frozenset({4}))
     assert not isinstance(chosen, Refused)
     assert [one.id for one in chosen.members] == found
     assert chosen.pairs is None
@@ -79,7 +79,7 @@ def test_agents_are_found_by_id_unique_prefix_or_address(
     ],
 )
 def test_a_name_of_nobody_or_of_several_is_refused(names: list[str], code: int, words: str) -> None:
-    refused = by_names(names, PRESENT, TAP, 4)
+    refused = by_names(names, PRESENT, TAP, frozenset({4}))
     assert isinstance(refused, Refused)
     assert refused.code == code
     assert words in refused.text
@@ -87,7 +87,7 @@ def test_a_name_of_nobody_or_of_several_is_refused(names: list[str], code: int, 
 
 
 def test_a_named_agent_that_cannot_do_it_is_refused() -> None:
-    refused = by_names(["x"], [member("x", capabilities=[])], TAP, 4)
+    refused = by_names(["x"], [member("x", capabilities=[])], TAP, frozenset({4}))
     assert isinstance(refused, Refused)
     assert refused.text == "agent x does not offer tap over IPv4"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -42,6 +43,21 @@ def test_the_prober_gets_deadline_and_budget() -> None:
     assert (run.target.name, run.target.address) == ("w1", bytes([10, 6, 0, 2]))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        (["both"], "10.8.0.2"),
+        (["both", "-6"], "fd00:8::2"),
+        (["::1"], "::1"),
+        (["::ffff:10.6.0.2"], "10.6.0.2"),
+    ],
+)
+def test_ipv4_is_measured_unless_ipv6_is_wanted(arguments: list[str], address: str) -> None:
+    rig = Rig(prober=FakeProber([result("", ping()).outcome]))
+    rig.run("measure", *arguments, "--tech", "ping")
+    assert [run.target.address for run in rig.prober.runs] == [ip_address(address).packed]
+
+
 def test_several_destinations_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = [result("", ping()).outcome, failure("").outcome]
     rig = Rig(prober=FakeProber(outcomes))
@@ -71,7 +87,10 @@ def test_observations_are_printed_when_asked_for(capsys: pytest.CaptureFixture[s
         (["nowhere", "--tech", "ping"], Exit.USAGE, "cannot resolve 'nowhere'"),
         (["far", "--tech", "ping"], Exit.REFUSED, "8.8.8.8 is outside"),
         (["224.0.0.1", "--tech", "ping"], Exit.REFUSED, "multicast"),
-        (["::1", "--tech", "ping"], Exit.USAGE, "IPv6"),
+        (["fe80::1", "--tech", "ping"], Exit.REFUSED, "fe80::1 is outside"),
+        (["ff02::1", "--tech", "ping"], Exit.REFUSED, "multicast"),
+        (["w1", "-6", "--tech", "ping"], Exit.USAGE, "w1: it has no IPv6 address; leave out -6"),
+        (["10.6.0.2", "-6", "--tech", "ping"], Exit.USAGE, "no IPv6 address"),
         (["w1", "--tech", "zing"], Exit.USAGE, "pathneck, ping, traceroute"),
         (["w1", "--tech", "ping", "-o", "ttl=0"], Exit.USAGE, "ttl must be"),
         (["--tech", "ping"], Exit.USAGE, "at least one destination"),

@@ -74,7 +74,7 @@ def test_what_reaches_the_master() -> None:
     code = rig.run(
         "request",
         *("w1", "10.7.0.2", "--tech", "ping", "-o", "count=5", "--agents", "a,b"),
-        *("--schedule", "syn", "--policy", "lock", "--min-agents", "2", "--timeout", "60"),
+        *("--schedule", "syn", "--policy", "lock", "--min-agents", "2", "--timeout", "60", "-6"),
     )
     assert code == Exit.OK
     (asked,) = rig.master.asked
@@ -82,7 +82,7 @@ def test_what_reaches_the_master() -> None:
     assert list(request.destinations) == ["w1", "10.7.0.2"]
     assert list(request.agents.ids.ids) == ["a", "b"]
     assert (request.schedule.discipline, request.schedule.policy) == (DISCIPLINE_SYN, POLICY_LOCK)
-    assert (request.min_agents, request.timeout_s) == (2, 60.0)
+    assert (request.min_agents, request.timeout_s, request.family) == (2, 60.0, 6)
     assert (request.direction, request.call) == (DIRECTION_DOWNSTREAM, call("ping", count="5"))
     assert len(request.idempotency) == 16
 
