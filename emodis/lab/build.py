@@ -21,8 +21,17 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_PERMANENT
 from emodis.lab import build6, kernel
 from emodis.lab.isolation import Refused, refused
 from emodis.lab.loss import lose
-from emodis.lab.plan import LINK_PREFIX_LENGTH, SINK_PREFIX, Interface, NodePlan, Plan, wire_ends
-from emodis.lab.topology import ETHERNET_BYTES, MTU_BYTES, IcmpLimits, Kind, Node
+from emodis.lab.plan import (
+    LINK_PREFIX_LENGTH,
+    SINK_PREFIX,
+    Interface,
+    NodePlan,
+    Plan,
+    Route,
+    wire_ends,
+)
+from emodis.lab.sysctls import OF_WIRES, of_node
+from emodis.lab.topology import ETHERNET_BYTES, MTU_BYTES, Kind
 
 LOOPBACK_INDEX = 1
 IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
@@ -34,26 +43,6 @@ BURST_S = 150e-6
 US_PER_S = 1_000_000
 SPARE_US = 1.5
 
-# Set in every namespace before its first interface exists (LAB.md, "Parameters").
-SYSCTLS = {
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/default/rp_filter": "0",
-    "ipv4/conf/default/accept_local": "1",
-    "ipv4/conf/all/send_redirects": "0",
-    "ipv4/conf/default/send_redirects": "0",
-    "ipv4/icmp_errors_use_inbound_ifaddr": "1",
-    **build6.SYSCTLS,
-}
-# In labd's own namespace, where only frames pass.
-WIRE_SYSCTLS = {"ipv6/conf/default/disable_ipv6": "1"}
-ROUTER_SYSCTLS = {"ipv4/ip_forward": "1"}
-FREE_ICMP_SYSCTLS = {
-    "ipv4/icmp_ratelimit": "0",
-    "ipv4/icmp_ratemask": "0",
-    "ipv4/icmp_msgs_per_sec": "1000000",
-    "ipv4/icmp_msgs_burst": "100000",
-    **build6.FREE_ICMP_SYSCTLS,
-}
 # Which CPU takes what arrives: the hosts' own programs run beside CPU 0, forwarding is on CPU 1.
 RECEIVE_CPUS = {Kind.HOST: "1", Kind.ROUTER: "2"}
 
@@ -66,11 +55,11 @@ def build(plan: Plan) -> dict[str, int]:
     """
     home = kernel.current_network()
     networks = {}
-    for node in plan.topology.nodes.values():
+    for number, node in enumerate(plan.topology.nodes.values(), 1):
         networks[node.name] = kernel.new_network()
-        _set_sysctls(_wanted_sysctls(node))
+        _set_sysctls(of_node(node, number))
     kernel.setns(home, kernel.NEWNET)
-    _set_sysctls(WIRE_SYSCTLS)
+    _set_sysctls(OF_WIRES)
     try:
         _make_links(plan, networks)
         for name, descriptor in networks.items():
@@ -98,31 +87,27 @@ def probe_links() -> None:
                 f"no lab here: the kernel has no veth links ({error.args[-1]})"
             ) from error
         try:
-            _shape(netlink, socket.if_nametoindex("try-a"), 10_000_000, 100_000)
+            _shape(netlink, socket.if_nametoindex("try-a"), 10_000_000, 100_000, FRAME_BYTES)
         except NetlinkError as error:
             raise Refused(
                 f"no lab here: the kernel has no tbf shaper ({error.args[-1]})"
             ) from error
 
 
-def burst_bytes(capacity_bps: int) -> int:
-    """The bucket of a shaper: whole frames for 150 us, at least one, and a little more.
+def smallest_burst_bytes(capacity_bps: int) -> int:
+    """The smallest bucket that keeps the rate: whole frames for 150 us, at least one."""
+    frames = max(1, math.ceil(capacity_bps * BURST_S / 8 / FRAME_BYTES))
+    return frames * FRAME_BYTES
+
+
+def bucket_bytes(capacity_bps: int, burst_bytes: int) -> int:
+    """The bucket to ask for so that it holds at least so much.
 
     pyroute2 cuts the time the bucket lasts to whole microseconds, then to ticks of 64 ns; a bucket
     thus a byte short of a frame would drop every full-size packet.
     """
-    frames = max(1, math.ceil(capacity_bps * BURST_S / 8 / FRAME_BYTES))
-    whole_us = math.ceil(frames * FRAME_BYTES * 8 * US_PER_S / capacity_bps)
+    whole_us = math.ceil(burst_bytes * 8 * US_PER_S / capacity_bps)
     return math.ceil((whole_us + SPARE_US) * capacity_bps / 8 / US_PER_S)
-
-
-def _wanted_sysctls(node: Node) -> dict[str, str]:
-    wanted = dict(SYSCTLS)
-    if node.kind is Kind.ROUTER:
-        wanted |= ROUTER_SYSCTLS
-    if node.icmp is IcmpLimits.FREE:
-        wanted |= FREE_ICMP_SYSCTLS
-    return wanted
 
 
 def _set_sysctls(wanted: Mapping[str, str]) -> None:
@@ -165,10 +150,17 @@ def _configure(plan: Plan, node: NodePlan) -> None:
         for interface in node.interfaces:
             _configure_interface(netlink, interface)
         for route in node.routes:
-            netlink.route("add", dst=str(route.destination), gateway=str(route.via))
+            netlink.route("add", dst=str(route.destination), **_gateways(route))
         netlink.route("add", dst=str(SINK_PREFIX), type=rt_type["blackhole"])
         if build6.available():
             build6.configure(netlink, plan, node)
+
+
+def _gateways(route: Route) -> dict[str, Any]:
+    """The next hop of a route, or those that share its flows."""
+    if len(route.hops) == 1:
+        return {"gateway": str(route.hops[0].via)}
+    return {"multipath": [{"gateway": str(hop.via)} for hop in route.hops]}
 
 
 def _configure_interface(netlink: IPRoute, interface: Interface) -> None:
@@ -183,7 +175,13 @@ def _configure_interface(netlink: IPRoute, interface: Interface) -> None:
         lladdr=interface.peer_mac,
         state=NUD_PERMANENT,
     )
-    _shape(netlink, index, interface.capacity_bps, interface.queue_bytes)
+    _shape(
+        netlink,
+        index,
+        interface.capacity_bps,
+        interface.queue_bytes,
+        interface.burst_bytes or smallest_burst_bytes(interface.capacity_bps),
+    )
     if interface.arriving.loss_ratio:
         try:
             lose(interface.name, interface.arriving.loss_ratio)
@@ -191,8 +189,10 @@ def _configure_interface(netlink: IPRoute, interface: Interface) -> None:
             raise refused("an nftables rule, which random loss needs", error) from error
 
 
-def _shape(netlink: IPRoute, index: int, capacity_bps: int, queue_bytes: int) -> None:
-    bucket = burst_bytes(capacity_bps)
+def _shape(
+    netlink: IPRoute, index: int, capacity_bps: int, queue_bytes: int, burst_bytes: int
+) -> None:
+    bucket = bucket_bytes(capacity_bps, burst_bytes)
     netlink.tc("add", "tbf", index, rate=capacity_bps // 8, burst=bucket, limit=queue_bytes)
 
 

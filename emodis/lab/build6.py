@@ -17,21 +17,14 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_PERMANENT
 
 from emodis.lab import kernel
 from emodis.lab.ipv6 import HOST_PREFIX_LENGTH, twin, twin_destination
-from emodis.lab.plan import EVERYWHERE, Interface, NodePlan, Plan
+from emodis.lab.plan import EVERYWHERE, Interface, NodePlan, Plan, Route
 
 LOOPBACK_INDEX = 1
 IFA_F_NODAD = 2
 
-SYSCTLS = {
-    "ipv6/conf/all/accept_dad": "0",
-    "ipv6/conf/default/accept_dad": "0",
-    "ipv6/conf/default/accept_ra": "0",
-    "ipv6/conf/default/addr_gen_mode": "1",
-}
 # A multicast interface that forwards would join the routers' group and report it: so this is set
 # when multicast is off.
 FORWARDING = "/proc/sys/net/ipv6/conf/all/forwarding"
-FREE_ICMP_SYSCTLS = {"ipv6/icmp/ratelimit": "0"}
 
 
 def available() -> bool:
@@ -56,7 +49,7 @@ def configure(netlink: IPRoute, plan: Plan, node: NodePlan) -> None:
                 "add",
                 family=socket.AF_INET6,
                 dst=str(twin_destination(route.destination)),
-                gateway=str(twin(route.via)),
+                **_gateways(route),
                 **_source(node),
             )
 
@@ -80,6 +73,12 @@ def _configure_interface(netlink: IPRoute, node: NodePlan, interface: Interface)
         oif=index,
         **_source(node),
     )
+
+
+def _gateways(route: Route) -> dict[str, Any]:
+    if len(route.hops) == 1:
+        return {"gateway": str(twin(route.hops[0].via))}
+    return {"multipath": [{"gateway": str(twin(hop.via))} for hop in route.hops]}
 
 
 def _add_address(netlink: IPRoute, index: int, address: str) -> None:

@@ -23,7 +23,7 @@ from emodis.lab.impairment import Impairment
 from emodis.lab.isolation import why_not
 from emodis.lab.lab import Lab, read_topology
 from emodis.lab.topofile import render, shipped
-from emodis.lab.topology import Topology
+from emodis.lab.topology import IcmpLimits, Topology
 from emodis.lab.truth import DEFAULT_PACKET_BYTES, LinkTruth, Truth
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -32,6 +32,10 @@ MS = 1_000_000
 GENERATORS: dict[str, Callable[[int], Topology]] = {
     "path": random_path,
     "internet": random_internet,
+}
+ICMP_WORDS = {
+    IcmpLimits.LIMITED: "limits its ICMP errors",
+    IcmpLimits.SILENT: "never answers",
 }
 
 
@@ -124,12 +128,18 @@ def truth(
     """What a perfect measurement from SOURCE to DESTINATION would say.
 
     Rates count Ethernet bits, as the links do; the IP columns count IP bits of packets of
-    --packet-bytes.
+    --packet-bytes. Where routers spread flows over equal paths, the first is shown in full.
     """
     attached = Lab.attach(name)
-    found = attached.truth(source, destination, packet_bytes=packet_bytes, ipv6=ipv6)
+    found, *others = attached.truths(source, destination, packet_bytes=packet_bytes, ipv6=ipv6)
     attached.close()
-    click.echo(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(_table(found)))
+    if as_json:
+        equal = [other.as_json() for other in others]
+        click.echo(json.dumps({**found.as_json(), "equal_paths": equal}, indent=2))
+        return
+    click.echo("\n".join(_table(found)))
+    for other in others:
+        click.echo("equal path: " + " ".join([source, *(hop.node for hop in other.hops)]))
 
 
 @lab.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
@@ -186,6 +196,9 @@ def _table(found: Truth) -> Iterator[str]:
     if found.round_trip_loss_ratio:
         both = f"{found.round_trip_loss_ratio:.2%} round trip"
         yield f"random loss: {found.loss_ratio:.2%} one way, {both}"
+    for hop in found.hops:
+        if hop.icmp in ICMP_WORDS:
+            yield f"{hop.node} {ICMP_WORDS[hop.icmp]}"
     for link in found.links:
         if unkind := _unkind(link.impairment):
             yield f"{link.sender} -> {link.receiver}: {unkind}"

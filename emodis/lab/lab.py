@@ -32,7 +32,7 @@ from emodis.lab.plan import Plan, make_plan
 from emodis.lab.process import LabProcess
 from emodis.lab.topofile import find, load, parse
 from emodis.lab.topology import LAB_NAME, Topology, TopologyError
-from emodis.lab.truth import DEFAULT_PACKET_BYTES, Truth, path_truth
+from emodis.lab.truth import DEFAULT_PACKET_BYTES, Truth, path_truths
 
 DOWN_TIMEOUT_S = 5.0
 REAP_S = 0.02
@@ -115,10 +115,21 @@ class Lab:
         packet_bytes: int = DEFAULT_PACKET_BYTES,
         ipv6: bool = False,
     ) -> Truth:
-        """What a perfect measurement from one node to another would say."""
+        """What a perfect measurement from one node to another would say; of equal paths, one."""
+        return self.truths(source, destination, packet_bytes=packet_bytes, ipv6=ipv6)[0]
+
+    def truths(
+        self,
+        source: str,
+        destination: str,
+        *,
+        packet_bytes: int = DEFAULT_PACKET_BYTES,
+        ipv6: bool = False,
+    ) -> tuple[Truth, ...]:
+        """The same for each path that routers spread flows over."""
         ends = self._known(source), self._known(destination)
         try:
-            return path_truth(self.plan, *ends, packet_bytes=packet_bytes, ipv6=ipv6)
+            return path_truths(self.plan, *ends, packet_bytes=packet_bytes, ipv6=ipv6)
         except ValueError as error:
             raise LabError(str(error)) from error
 

@@ -11,8 +11,10 @@ from emodis.lab.impairment import Impairment
 from emodis.lab.tables import Table
 from emodis.lab.topology import (
     DEFAULT_QUEUE_BYTES,
+    ETHERNET_BYTES,
     MAX_CAPACITY_BPS,
     MIN_CAPACITY_BPS,
+    MTU_BYTES,
     Link,
 )
 
@@ -42,6 +44,7 @@ def read_link(number: int, values: Any) -> Link:
         capacity_up_bps=up_bps,
         capacity_down_bps=down_bps,
         queue_bytes=table.whole("queue_bytes", 2_000, 1_000_000_000, DEFAULT_QUEUE_BYTES),
+        burst_bytes=_burst_bytes(table),
         metric=table.whole("metric", 1, 1_000_000, 1),
         up=up,
         down=down,
@@ -56,11 +59,19 @@ def write_link(link: Link) -> Iterator[str]:
     yield f"capacity_up_bps = {link.capacity_up_bps}"
     yield f"capacity_down_bps = {link.capacity_down_bps}"
     yield from (f"queue_bytes = {link.queue_bytes}", f"metric = {link.metric}")
+    if link.burst_bytes is not None:
+        yield f"burst_bytes = {link.burst_bytes}"
     plain = attrs.asdict(Impairment())
     for way, impairment in (("up", link.up), ("down", link.down)):
         for key, value in attrs.asdict(impairment).items():
             if value != plain[key]:
                 yield f"{_one_way(key, way)} = {value!r}"
+
+
+def _burst_bytes(table: Table) -> int | None:
+    if "burst_bytes" not in table:
+        return None
+    return table.whole("burst_bytes", MTU_BYTES + ETHERNET_BYTES, 100_000_000)
 
 
 def _capacities(table: Table) -> tuple[int, int]:

@@ -5,21 +5,20 @@ loopbacks from 10.N.255.1 on. A link belongs to the AS of its host end, else to 
 as in the real Internet, a border router may answer with its neighbour's address. IPv6 follows from
 IPv4 (`ipv6`).
 
-Routes are shortest paths over the metrics, then fewest links. Ties are broken by adding a distinct
-power of two per link: no two sets of links then weigh the same, so the best path is unique, and the
-way back is the way forth.
+Routes are those of `routing`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import attrs
 
 from emodis.lab.impairment import Impairment
 from emodis.lab.ipv6 import twin_prefix
+from emodis.lab.routing import first_hops
 from emodis.lab.topology import Kind, Link, Topology, TopologyError, Traffic
 
 LAB_PREFIX = IPv4Network("10.0.0.0/8")
@@ -29,7 +28,8 @@ EVERYWHERE = IPv4Network("0.0.0.0/0")
 LOOPBACK_OFFSET = 255 << 8
 LINK_PREFIX_LENGTH = 30
 
-Cost = tuple[int, int, int]
+# More equal paths than these no measurement tells apart.
+MAX_PATHS = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -45,16 +45,25 @@ class Interface:
     peer_mac: str
     capacity_bps: int
     queue_bytes: int
+    burst_bytes: int | None
     arriving: Impairment
 
 
 @attrs.frozen(kw_only=True)
-class Route:
-    """Where packets to `destination` leave a node."""
+class NextHop:
+    """A neighbour, and the interface that faces it."""
 
-    destination: IPv4Network
+    node: str
     via: IPv4Address
     interface: str
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """Where packets to `destination` leave a node: several next hops share its flows."""
+
+    destination: IPv4Network
+    hops: tuple[NextHop, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -90,12 +99,20 @@ class Plan:
         return next(i for i in self.nodes[node].interfaces if i.peer == peer)
 
     def path(self, source: str, destination: str) -> tuple[str, ...]:
-        """The nodes a packet visits, both ends included."""
-        path = [source]
-        goal = self.nodes[destination].address
-        while path[-1] != destination:
-            path.append(_next_hop(self.nodes[path[-1]], goal))
-        return tuple(path)
+        """The nodes a packet visits, both ends included; the first of equal paths."""
+        return next(self._paths(source, destination))
+
+    def paths(self, source: str, destination: str) -> tuple[tuple[str, ...], ...]:
+        """All equal paths that flows may take, the one of `path` first; at most `MAX_PATHS`."""
+        return tuple(itertools.islice(self._paths(source, destination), MAX_PATHS))
+
+    def _paths(self, source: str, destination: str) -> Iterator[tuple[str, ...]]:
+        if source == destination:
+            yield (source,)
+            return
+        for hop in _next_hops(self.nodes[source], self.nodes[destination].address):
+            for rest in self._paths(hop, destination):
+                yield (source, *rest)
 
     def asn_of(self, address: IPv4Address | IPv6Address) -> int | None:
         """The AS whose prefix holds the address, as the AS map says it."""
@@ -172,6 +189,7 @@ def _interfaces(
                     peer_mac=macs[1 - side],
                     capacity_bps=link.capacity_bps(name),
                     queue_bytes=link.queue_bytes,
+                    burst_bytes=link.burst_bytes,
                     arriving=link.impairment(ends[1 - side]),
                 )
             )
@@ -214,18 +232,15 @@ def _routes(
     interfaces: tuple[Interface, ...],
     destinations: list[tuple[IPv4Address, str]],
 ) -> tuple[Route, ...]:
+    towards = {
+        i.peer: NextHop(node=i.peer, via=i.peer_address, interface=i.name) for i in interfaces
+    }
     if topology.nodes[name].kind is Kind.HOST:
-        (only,) = interfaces
-        return (Route(destination=EVERYWHERE, via=only.peer_address, interface=only.name),)
-    by_peer = {interface.peer: interface for interface in interfaces}
+        return (Route(destination=EVERYWHERE, hops=tuple(towards.values())),)
     connected = {interface.peer_address for interface in interfaces}
-    first_hops = _first_hops(topology, name)
+    best = first_hops(topology, name)
     return tuple(
-        Route(
-            destination=IPv4Network(address),
-            via=by_peer[first_hops[owner]].peer_address,
-            interface=by_peer[first_hops[owner]].name,
-        )
+        Route(destination=IPv4Network(address), hops=tuple(towards[peer] for peer in best[owner]))
         for address, owner in destinations
         if owner != name and address not in connected
     )
@@ -235,41 +250,22 @@ def _sink_routes(
     flows: tuple[Flow, ...], name: str, interfaces: tuple[Interface, ...]
 ) -> tuple[Route, ...]:
     """How the cross traffic that starts here gets onto its one link."""
-    by_peer = {interface.peer: interface for interface in interfaces}
-    ours = [
-        (flow.sink, by_peer[flow.traffic.receiver]) for flow in flows if flow.traffic.sender == name
-    ]
+    towards = {
+        i.peer: NextHop(node=i.peer, via=i.peer_address, interface=i.name) for i in interfaces
+    }
     return tuple(
-        Route(destination=IPv4Network(sink), via=towards.peer_address, interface=towards.name)
-        for sink, towards in ours
+        Route(destination=IPv4Network(flow.sink), hops=(towards[flow.traffic.receiver],))
+        for flow in flows
+        if flow.traffic.sender == name
     )
 
 
-def _first_hops(topology: Topology, source: str) -> dict[str, str]:
-    """Dijkstra: for every other node the neighbour of `source` that leads to it."""
-    costs: dict[str, dict[str, Cost]] = {name: {} for name in topology.nodes}
-    ranked = sorted(topology.links, key=lambda link: sorted(link.ends))
-    for rank, link in enumerate(ranked):
-        costs[link.a][link.b] = costs[link.b][link.a] = (link.metric, 1, 1 << rank)
-    done: dict[str, str] = {}
-    queue: list[tuple[Cost, str, str]] = [((0, 0, 0), source, "")]
-    while queue:
-        cost, node, first = heapq.heappop(queue)
-        if node in done:
-            continue
-        done[node] = first
-        for peer, step in costs[node].items():
-            total = (cost[0] + step[0], cost[1] + step[1], cost[2] + step[2])
-            heapq.heappush(queue, (total, peer, first or peer))
-    return done
-
-
-def _next_hop(node: NodePlan, goal: IPv4Address) -> str:
+def _next_hops(node: NodePlan, goal: IPv4Address) -> tuple[str, ...]:
     """Longest match as the kernel does it: connected, then host route, then default."""
     for interface in node.interfaces:
         if interface.peer_address == goal:
-            return interface.peer
+            return (interface.peer,)
     best = max(
         (r for r in node.routes if goal in r.destination), key=lambda r: r.destination.prefixlen
     )
-    return next(i.peer for i in node.interfaces if i.name == best.interface)
+    return tuple(hop.node for hop in best.hops)

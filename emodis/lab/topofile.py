@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from emodis.lab.linktable import read_link, write_link
+from emodis.lab.nodetable import MAX_ASN, read_node, write_node
 from emodis.lab.tables import Table
 from emodis.lab.topology import (
     MAX_CAPACITY_BPS,
     MTU_BYTES,
-    IcmpLimits,
-    Kind,
     Model,
-    Node,
     System,
     Topology,
     TopologyError,
@@ -28,7 +26,6 @@ from emodis.lab.topology import (
     Wake,
 )
 
-MAX_ASN = 2**32 - 1
 MIN_PACKET_BYTES = 60
 
 
@@ -80,7 +77,7 @@ def parse(text: str, *, place: str, default_name: str) -> Topology:
 def _topology(top: Table, default_name: str) -> Topology:
     name = top.text("name", default_name)
     systems = [_system(asn, values) for asn, values in top.tables("as").items()]
-    nodes = [_node(node, values) for node, values in top.tables("nodes").items()]
+    nodes = [read_node(node, values) for node, values in top.tables("nodes").items()]
     links = [read_link(k, values) for k, values in enumerate(top.list_of_tables("links"), 1)]
     traffic = [_traffic(k, values) for k, values in enumerate(top.list_of_tables("traffic"), 1)]
     top.finish()
@@ -100,20 +97,6 @@ def _system(asn: str, values: Any) -> System:
     system = System(asn=int(asn), name=table.text("name"))
     table.finish()
     return system
-
-
-def _node(name: str, values: Any) -> Node:
-    table = Table(f"[nodes.{name}]", values)
-    kind = table.choice("kind", Kind)
-    usual = IcmpLimits.FREE if kind is Kind.ROUTER else IcmpLimits.LINUX
-    node = Node(
-        name=name,
-        kind=kind,
-        asn=table.whole("asn", 1, MAX_ASN),
-        icmp=table.choice("icmp", IcmpLimits, usual),
-    )
-    table.finish()
-    return node
 
 
 def _traffic(number: int, values: Any) -> Traffic:
@@ -141,8 +124,7 @@ def render(topology: Topology) -> str:
         lines += ["", f"[as.{system.asn}]", f"name = {_quoted(system.name)}"]
     lines += ["", "[nodes]"]
     for node in topology.nodes.values():
-        fields = f'kind = "{node.kind.value}", asn = {node.asn}, icmp = "{node.icmp.value}"'
-        lines.append(f"{node.name} = {{ {fields} }}")
+        lines.append(write_node(node))
     for link in topology.links:
         lines += ["", *write_link(link)]
     for traffic in topology.traffic:

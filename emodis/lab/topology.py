@@ -24,6 +24,7 @@ LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 MIN_CAPACITY_BPS, MAX_CAPACITY_BPS = 100_000, 10_000_000_000
 MAX_SYSTEMS = 255
 DEFAULT_QUEUE_BYTES = 1_000_000
+DEFAULT_ICMP_PER_S = 10
 
 
 class TopologyError(ValueError):
@@ -38,10 +39,23 @@ class Kind(enum.Enum):
 
 
 class IcmpLimits(enum.Enum):
-    """How freely a node sends ICMP errors: without limits, or as an untouched Linux does."""
+    """How freely a node sends ICMP errors.
+
+    Without limits; as an untouched Linux does; at most so many a second to each address
+    (`Node.icmp_per_s`, after a burst of six); or never, and no echo replies either.
+    """
 
     FREE = "free"
     LINUX = "linux"
+    LIMITED = "limited"
+    SILENT = "silent"
+
+
+class Balance(enum.Enum):
+    """Whether a router uses one of equally good ways, or spreads flows (by 5-tuple) over all."""
+
+    NONE = "none"
+    FLOW = "flow"
 
 
 class Model(enum.Enum):
@@ -77,17 +91,24 @@ class Node:
     kind: Kind
     asn: int
     icmp: IcmpLimits
+    icmp_per_s: int = DEFAULT_ICMP_PER_S
+    balance: Balance = Balance.NONE
 
 
 @attrs.frozen(kw_only=True)
 class Link:
-    """A link between two nodes; "up" is from `a` to `b`, so declare the customer as `a`."""
+    """A link between two nodes; "up" is from `a` to `b`, so declare the customer as `a`.
+
+    `burst_bytes` is what its shaper lets pass at once after a rest; if not given, as little as
+    keeps the rate.
+    """
 
     a: str
     b: str
     capacity_up_bps: int
     capacity_down_bps: int
     queue_bytes: int = DEFAULT_QUEUE_BYTES
+    burst_bytes: int | None = None
     metric: int = 1
     up: Impairment = impairment.NONE
     down: Impairment = impairment.NONE
@@ -191,6 +212,8 @@ def _about_names(topology: Topology) -> Iterator[str]:
                 f"[nodes.{name}]: a node's name has at most 12 of a-z, 0-9 and -, "
                 "and begins with a letter"
             )
+        if node.balance is not Balance.NONE and node.kind is Kind.HOST:
+            yield f"[nodes.{name}]: a host has one link and nothing to balance; remove balance"
         if node.asn not in topology.systems:
             yield f"[nodes.{name}]: AS {node.asn} is not declared; add [as.{node.asn}] with a name"
 

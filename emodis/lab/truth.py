@@ -20,7 +20,7 @@ import attrs
 from emodis.lab.impairment import Impairment
 from emodis.lab.ipv6 import twin
 from emodis.lab.plan import Plan
-from emodis.lab.topology import ETHERNET_BYTES
+from emodis.lab.topology import ETHERNET_BYTES, IcmpLimits
 
 Address = IPv4Address | IPv6Address
 
@@ -33,7 +33,7 @@ class HopTruth:
     """A node that answers to TTL `ttl`, and from which address.
 
     `asn` is the AS that runs the node; `address_asn` the AS whose prefix the address is from, which
-    is what the AS map says. They differ at some borders.
+    is what the AS map says. They differ at some borders. `icmp` says how freely it answers.
     """
 
     ttl: int
@@ -41,6 +41,10 @@ class HopTruth:
     address: Address
     asn: int
     address_asn: int
+    icmp: IcmpLimits
+
+    def as_json(self) -> dict[str, Any]:
+        return {**attrs.asdict(self), "address": str(self.address), "icmp": self.icmp.value}
 
 
 @attrs.frozen(kw_only=True)
@@ -156,7 +160,7 @@ class Truth:
             "source": self.source,
             "destination": self.destination,
             "packet_bytes": self.packet_bytes,
-            "hops": [{**attrs.asdict(hop), "address": str(hop.address)} for hop in self.hops],
+            "hops": [hop.as_json() for hop in self.hops],
             "links": [link.as_json() for link in self.links],
             "capacity_ethernet_bps": self.narrow.capacity_ethernet_bps,
             "capacity_ip_bps": round(self.narrow.capacity_ip_bps),
@@ -194,16 +198,43 @@ def path_truth(
     packet_bytes: int = DEFAULT_PACKET_BYTES,
     ipv6: bool = False,
 ) -> Truth:
+    """The truth about the only path between two nodes, or the first of equal ones.
+
+    Arguments and errors as those of `path_truths`.
+    """
+    return path_truths(plan, source, destination, packet_bytes=packet_bytes, ipv6=ipv6)[0]
+
+
+def path_truths(
+    plan: Plan,
+    source: str,
+    destination: str,
+    *,
+    packet_bytes: int = DEFAULT_PACKET_BYTES,
+    ipv6: bool = False,
+) -> tuple[Truth, ...]:
     """Work out the truth about packets of `packet_bytes` from one node to another.
 
-    Both families take the same way; with `ipv6` the addresses are those of IPv6.
+    One for each path that routers spread flows over. All have as many hops; the way back, where it
+    has equal paths too, is the first of them. Both families take the same ways; with `ipv6` the
+    addresses are those of IPv6.
 
     Raises:
         ValueError: if source and destination are the same node.
     """
     if source == destination:
         raise ValueError(f"{source} and {destination} are the same node; a path joins two")
-    path, back = plan.path(source, destination), plan.path(destination, source)
+    back = plan.path(destination, source)
+    return tuple(
+        _along(plan, path, back, packet_bytes=packet_bytes, ipv6=ipv6)
+        for path in plan.paths(source, destination)
+    )
+
+
+def _along(
+    plan: Plan, path: tuple[str, ...], back: tuple[str, ...], *, packet_bytes: int, ipv6: bool
+) -> Truth:
+    source, destination = path[0], path[-1]
     hops, links, train_bps = [], [], math.inf
     before: Address = plan.nodes[source].address
     if ipv6:
@@ -263,4 +294,5 @@ def _hop(plan: Plan, ttl: int, sender: str, receiver: str, *, last: bool, ipv6: 
         address=address,
         asn=plan.topology.nodes[receiver].asn,
         address_asn=plan.asn_of(address) or plan.topology.nodes[receiver].asn,
+        icmp=plan.topology.nodes[receiver].icmp,
     )

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from emodis.lab.impairment import Impairment
 from emodis.lab.topofile import parse
-from emodis.lab.topology import IcmpLimits, Kind, Link, Model, Node, System, Topology, Traffic
+from emodis.lab.topology import (
+    Balance,
+    IcmpLimits,
+    Kind,
+    Link,
+    Model,
+    Node,
+    System,
+    Topology,
+    Traffic,
+)
 
 SMALL = """
 name = "small"
@@ -52,7 +64,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     asn = st.integers(1, systems).map(lambda k: 65000 + k)
     kinds = [(name, Kind.ROUTER) for name in routers] + [(name, Kind.HOST) for name in hosts]
     nodes = {
-        name: Node(name=name, kind=kind, asn=draw(asn), icmp=draw(st.sampled_from(IcmpLimits)))
+        name: Node(name=name, kind=kind, asn=draw(asn), **draw(manners(kind)))
         for name, kind in kinds
     }
     pairs = [(b, draw(st.sampled_from(routers[:k]))) for k, b in enumerate(routers) if k]
@@ -72,6 +84,17 @@ def topologies(draw: st.DrawFn) -> Topology:
     )
 
 
+@st.composite
+def manners(draw: st.DrawFn, kind: Kind) -> dict[str, Any]:
+    """How a node answers and forwards."""
+    found: dict[str, Any] = {"icmp": draw(st.sampled_from(IcmpLimits))}
+    if found["icmp"] is IcmpLimits.LIMITED:
+        found["icmp_per_s"] = draw(st.integers(1, 50))
+    if kind is Kind.ROUTER and draw(st.integers(0, 4)) == 0:
+        found["balance"] = Balance.FLOW
+    return found
+
+
 def _link(draw: st.DrawFn, a: str, b: str) -> Link:
     rate = st.integers(100_000, 1_000_000_000)
     return Link(
@@ -79,6 +102,7 @@ def _link(draw: st.DrawFn, a: str, b: str) -> Link:
         b=b,
         capacity_up_bps=draw(rate),
         capacity_down_bps=draw(rate),
+        burst_bytes=draw(st.none() | st.integers(1514, 100_000)),
         metric=draw(st.integers(1, 3)),
         up=draw(impairments()),
         down=draw(impairments()),

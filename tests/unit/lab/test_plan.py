@@ -3,13 +3,15 @@ from __future__ import annotations
 import itertools
 from ipaddress import IPv4Address, IPv4Network
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emodis.lab.plan import Plan, make_plan
 from emodis.lab.topofile import find
-from emodis.lab.topology import Kind, Topology
+from emodis.lab.topology import Balance, Kind, Topology
+from emodis.lab.truth import path_truths
 from tests.unit.lab.builders import small, topologies
 
 
@@ -31,7 +33,7 @@ def test_a_host_knows_one_route_and_cross_traffic_has_its_own() -> None:
     assert [str(r.destination) for r in plan.nodes["h1"].routes] == ["0.0.0.0/0"]
     sink = plan.flows[0].sink
     to_sink = [r for r in plan.nodes["r1"].routes if r.destination == IPv4Network(sink)]
-    assert [r.interface for r in to_sink] == ["to-r2"]
+    assert [hop.interface for r in to_sink for hop in r.hops] == ["to-r2"]
 
 
 CROSSED = """
@@ -47,13 +49,64 @@ h2 = { kind = "host", asn = 65001 }
 
 def test_equal_paths_are_chosen_the_same_way_in_both_directions() -> None:
     """s - a1 - b2 - t or s - a2 - b1 - t: choosing by the nearest name would cross over."""
+    plan = crossed()
+    assert plan.path("h1", "h2") == plan.path("h2", "h1")[::-1]
+
+
+def crossed(balancing: str = "") -> Plan:
     pairs = ["h1 s", "h2 t", "s a1", "s a2", "a1 b2", "a2 b1", "b1 t", "b2 t"]
     links = (
         '[[links]]\na = "{}"\nb = "{}"\ncapacity_bps = 1000000\n'.format(*pair.split())
         for pair in pairs
     )
-    plan = make_plan(small(CROSSED + "".join(links)))
-    assert plan.path("h1", "h2") == plan.path("h2", "h1")[::-1]
+    nodes = CROSSED
+    for name in balancing.split():
+        plain = f'{name} = {{ kind = "router"'
+        assert plain in nodes
+        nodes = nodes.replace(plain, plain + ', balance = "flow"')
+    return make_plan(small(nodes + "".join(links)))
+
+
+def test_a_router_that_balances_uses_all_its_equal_ways() -> None:
+    plan = crossed("s")
+    ways = {("h1", "s", "a1", "b2", "t", "h2"), ("h1", "s", "a2", "b1", "t", "h2")}
+    assert set(plan.paths("h1", "h2")) == ways
+    # What does not balance goes one way, which is the first of those back.
+    assert plan.paths("h2", "h1") == (plan.path("h1", "h2")[::-1],)
+    to_h2 = {
+        h.node
+        for r in plan.nodes["s"].routes
+        for h in r.hops
+        if plan.nodes["h2"].address in r.destination
+    }
+    assert to_h2 == {"a1", "a2"}
+
+
+def test_ways_that_are_longer_are_not_equal() -> None:
+    plan = crossed("s t a1")
+    assert plan.paths("h1", "s") == (("h1", "s"),)
+    assert len(plan.paths("s", "b2")) == 1
+    assert len(plan.paths("a1", "b1")) == 2
+
+
+@given(topologies(), st.data())
+def test_equal_paths_are_all_shortest_and_end(topology: Topology, data: st.DataObject) -> None:
+    """Whichever routers balance, no flow goes round in circles."""
+    spread = data.draw(st.sets(st.sampled_from(topology.routers)))
+    nodes = {
+        name: attrs.evolve(node, balance=Balance.FLOW) if name in spread else node
+        for name, node in topology.nodes.items()
+    }
+    plan = make_plan(attrs.evolve(topology, nodes=nodes))
+    source, destination = data.draw(st.permutations(topology.hosts))[:2]
+    found = plan.paths(source, destination)
+    assert found[0] == plan.path(source, destination)
+    assert len(set(found)) == len(found)
+    for path in found:
+        assert weight(plan, path) == distances(topology, source)[destination]
+        assert len(set(path)) == len(path) == len(found[0])
+    truths = path_truths(plan, source, destination)
+    assert [(source, *(hop.node for hop in t.hops)) for t in truths] == list(found)
 
 
 def test_the_demo_answers_on_the_way_it_is_asked() -> None:

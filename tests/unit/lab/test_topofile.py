@@ -47,6 +47,21 @@ def test_a_file_becomes_what_it_says() -> None:
             "[nodes.h2]: AS 7 is not declared",
         ),
         ('kind = "host", asn = 65002', 'kind = "host", asn = "x"', "asn must be a whole number"),
+        (
+            'kind = "host", asn = 65002',
+            'kind = "host", asn = 65002, icmp_per_s = 5',
+            'icmp_per_s is for icmp = "limited"',
+        ),
+        (
+            'kind = "host", asn = 65002',
+            'kind = "host", asn = 65002, balance = "flow"',
+            "[nodes.h2]: a host has one link and nothing to balance",
+        ),
+        (
+            "capacity_bps = 50_000_000",
+            "capacity_bps = 50_000_000\nburst_bytes = 60",
+            "burst_bytes must be a whole number from 1514",
+        ),
         ("h2 = {", "h2_with_a_long_name = {", "[nodes.h2_with_a_long_name]: a node's name has"),
         ("capacity_bps = 50_000_000", "", "number 2 (r1 - r2): capacity_bps is missing; write"),
         (

@@ -70,6 +70,7 @@ def test_json_has_units_in_its_names_and_nothing_unprintable() -> None:
         "address": "10.2.0.2",
         "asn": 65002,
         "address_asn": 65002,
+        "icmp": "free",
     }
     assert found["avail_ethernet_bps"] == 10_000_000
     assert found["avail_ip_bps"] == round(10_000_000 * 500 / 514)
