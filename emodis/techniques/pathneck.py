@@ -31,7 +31,7 @@ from emodis.techniques.pathneck_pacing import (
     MOST_PACKETS,
 )
 from emodis.techniques.pathneck_result import build
-from emodis.techniques.pathneck_talk import LEAST_TRAINS, converse
+from emodis.techniques.pathneck_talk import IPV6_LONGER_BYTES, LEAST_TRAINS, converse
 from emodis.techniques.pathneck_trace import TRACE_LIMIT_S
 from emodis.techniques.skeleton import DONE, Skeleton, grade
 from emodis.wire.v1.client_pb2 import Policy
@@ -59,7 +59,7 @@ class Parameters:
     load_size_bytes: int = whole(500, 100, 1500, unit="bytes", text="IP size of a load packet")
     adaptive: bool = flag(True, text="let the load grow where noise asks for it")
     measurement_size_bytes: int = whole(
-        60, 60, 200, unit="bytes", text="IP size of a measurement packet"
+        60, 60, 200, unit="bytes", text="IP size of a measurement packet; 20 more over IPv6"
     )
     max_ttl: int = whole(30, 1, 50, unit="hops", text="how far to look")
     drain_s: float = real(2.0, 0.5, 5.0, unit="s", text="longest wait behind a train's own length")
@@ -81,7 +81,12 @@ class Parameters:
         packets, size = self.load_packets, self.load_size_bytes
         if self.adaptive:
             packets, size = max(packets, MOST_LOAD_PACKETS), max(size, MOST_LOAD_BYTES)
-        return packets * size + 2 * self.max_ttl * self.measurement_size_bytes
+        return packets * size + 2 * self.max_ttl * self.longest_measurement_bytes
+
+    @property
+    def longest_measurement_bytes(self) -> int:
+        """IP bytes of a measurement packet over IPv6."""
+        return self.measurement_size_bytes + IPV6_LONGER_BYTES
 
 
 class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
@@ -127,7 +132,7 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
             + chosen.trains * (interval_s + train_s)
             + chosen.drain_s
             + _SPARE_S,
-            sent_bytes=chosen.max_ttl * chosen.measurement_size_bytes
+            sent_bytes=chosen.max_ttl * chosen.longest_measurement_bytes
             + chosen.trains * chosen.largest_train_bytes,
         )
 

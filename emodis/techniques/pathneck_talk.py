@@ -36,6 +36,8 @@ _LOST_TAILS = 3
 _LEAST_LOAD_PACKETS = 10
 # Audible trains that must agree before the load is called filtered.
 _CONTROLS = 2
+# How much longer the header of IPv6 is: the same probe, with the same payload.
+IPV6_LONGER_BYTES = 20
 
 
 class Chosen(Protocol):
@@ -71,8 +73,10 @@ def converse(
     Args:
         within_s, within_bytes: no train is sent that might not fit.
     """
+    longer_bytes = IPV6_LONGER_BYTES if address.version == 6 else 0
     observations = PathneckObservations(
-        target=address.packed, measurement_size_bytes=chosen.measurement_size_bytes
+        target=address.packed,
+        measurement_size_bytes=chosen.measurement_size_bytes + longer_bytes,
     )
     yield from look(chosen, observations)
     found = horizon(observations.trace, observations.target)
@@ -183,7 +187,7 @@ class _Course:
         return measured and settled(readings.gaps_ns, planned=self.chosen.trains)
 
     def _next_train(self, *, muted: bool, is_last: bool = False) -> Train:
-        hops, size = self.horizon.hops, self.chosen.measurement_size_bytes
+        hops, size = self.horizon.hops, self.observations.measurement_size_bytes
         load = Probe(ttl=_LOAD_TTL, size_bytes=self.load_size_bytes, muted=muted)
         probes = (
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(1, hops + 1)),

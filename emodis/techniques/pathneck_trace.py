@@ -31,8 +31,6 @@ class Limits(Protocol):
 
     @property
     def max_ttl(self) -> int: ...
-    @property
-    def measurement_size_bytes(self) -> int: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -48,10 +46,11 @@ def look(
     limits: Limits, observations: PathneckObservations
 ) -> Generator[Train, TrainOutcome, None]:
     """Trace the path into `observations.trace`, chunk after chunk, until it ends."""
+    size_bytes = observations.measurement_size_bytes
     for ttls in _chunks(limits.max_ttl):
         train = Train(
             kind=Kind.UDP,
-            probes=tuple(Probe(ttl=ttl, size_bytes=limits.measurement_size_bytes) for ttl in ttls),
+            probes=tuple(Probe(ttl=ttl, size_bytes=size_bytes) for ttl in ttls),
             wait_ns=_WAIT_NS,
             settle_ns=_SETTLE_NS,
         )

@@ -29,10 +29,16 @@ from emodis.wire.v1.techniques_pb2 import (
     TrainRecord,
 )
 
-# ICMP types by the length of the address that sent them.
+# ICMP types by the length of the address that sent them. That a packet is too big for a link IPv6
+# says by a type of its own, IPv4 by a code of unreachable.
 _KINDS = {
     4: {0: ReplyKind.ECHO_REPLY, 11: ReplyKind.TIME_EXCEEDED, 3: ReplyKind.UNREACHABLE},
-    16: {129: ReplyKind.ECHO_REPLY, 3: ReplyKind.TIME_EXCEEDED, 1: ReplyKind.UNREACHABLE},
+    16: {
+        129: ReplyKind.ECHO_REPLY,
+        3: ReplyKind.TIME_EXCEEDED,
+        1: ReplyKind.UNREACHABLE,
+        2: ReplyKind.UNREACHABLE,
+    },
 }
 _PORT_UNREACHABLE = {4: 3, 16: 4}
 # What is no ICMP message has a word of its own.

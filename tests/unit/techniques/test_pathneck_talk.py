@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_a_train_is_head_load_and_tail_trimmed_to_the_path() -> None:
     assert len({train.flow for train in network.sent}) == 1
     # The load is not waited for.
     assert train.awaited == frozenset([*range(6), *range(66, 72)])
+
+
+def test_over_ipv6_a_measurement_packet_is_longer_by_the_header() -> None:
+    address = IPv6Address("fd00::9")
+    look = next(converse(Parameters(), address, within_s=77, within_bytes=3_000_000))
+    assert {probe.size_bytes for probe in look.probes} == {80}
+    network = path(QUICK)
+    conversation = converse(Parameters(), address, within_s=77, within_bytes=3_000_000)
+    observations = drive(conversation, network)
+    assert observations.measurement_size_bytes == 80
+    assert {probe.size_bytes for probe in trains(network)[0].probes} == {80, 500}
 
 
 def test_five_trains_that_agree_are_enough_on_a_willing_path() -> None:

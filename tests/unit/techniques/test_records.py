@@ -94,10 +94,13 @@ def test_only_the_hosts_own_unreachable_says_that_it_arrived() -> None:
     port = ProbeRecord(received_ns=1, address=bytes(4), icmp_type=3, icmp_code=3)
     host = ProbeRecord(received_ns=1, address=bytes(4), icmp_type=3, icmp_code=1)
     port_v6 = ProbeRecord(received_ns=1, address=bytes(16), icmp_type=1, icmp_code=4)
+    too_big_v6 = ProbeRecord(received_ns=1, address=bytes(16), icmp_type=2)
     silent = ProbeRecord(address=bytes(4), icmp_type=3, icmp_code=3)
     assert records.is_port_unreachable(port)
     assert records.is_port_unreachable(port_v6)
     assert not records.is_port_unreachable(host)
+    assert records.reply_kind(too_big_v6) is ReplyKind.UNREACHABLE
+    assert not records.is_port_unreachable(too_big_v6)
     assert not records.is_port_unreachable(silent)
 
 
