@@ -91,7 +91,7 @@ class State:
             # Results that are read back come without a plan.
             return f"{count(self.ended, 'run')} in" if self.ended else "waiting for the master…"
         line = f"{self.ended} of {count(self.total, 'run')} in"
-        if self.steps:
+        if self.steps and self.ended < self.total:
             done = sum(done for done, _ in self.steps.values())
             total = sum(total for _, total in self.steps.values())
             share = f", {100 * done // total} %" if total else ""

@@ -167,6 +167,16 @@ def accuracy(paths: int, flat: int, seed: int) -> None:
     run(seed, paths, flat, click.echo)
 
 
+@bench.command()
+@click.option("--destinations", default=10, type=click.IntRange(1), help="How many. [10]")
+@click.option("--seed", default=0, type=click.IntRange(0), help="The first Internet's seed. [0]")
+def broute(destinations: int, seed: int) -> None:
+    """Whether BRoute finds the ways into hosts of random Internets, and bounds them rightly."""
+    from emodis.lab.bench.broute import run
+
+    run(seed, destinations, click.echo)
+
+
 @lab.command()
 def check() -> None:
     """Say whether labs can be built here, and if not, what the kernel refuses."""

@@ -222,12 +222,17 @@ def _asn(scene: Scene, address: Address | None) -> int:
 
 
 def _landmarks(chosen: Parameters, observations: BrouteObservations, scene: Scene) -> list[str]:
-    """Who shall measure bandwidth, noted in the observations; nobody without a usable route."""
+    """Who shall measure bandwidth, noted in the observations; nobody without a usable route.
+
+    Of equals the one whose bandwidth is known already.
+    """
     edge = edge_of(observations, chosen.links)
+    measured = {measure.agent_id for measure in observations.measures}
     vantages = {one.id: one for one in scene.agents}
     able = [
         Landmark(
             id=agent,
+            load=0.0 if agent in measured else 1.0,
             asn=vantages[agent].asn if agent in vantages else 0,
             place=vantages[agent].place if agent in vantages else "",
             branches=(edge.branches[agent],),

@@ -244,6 +244,23 @@ def test_nothing_is_measured_that_is_known() -> None:
     }
 
 
+def test_of_equal_landmarks_the_one_whose_bandwidth_is_known_is_taken() -> None:
+    world = World()
+    routes = {(f"a{asn}", 0): stored(world.traceroute(asn, 105)) for asn in (101, 102, 103, 106)}
+    branch = Play(destinations=(105,), agents=(101, 102, 103, 106), known={"traceroute": routes})
+    crowded = max(branch.result().branches, key=lambda one: len(one.agents))
+    last = crowded.agents[-1]
+    assert crowded.measured_by[0] != last
+    trains = {(last, 0): stored(world.pathneck(int(last[1:]), 105))}
+    play = Play(
+        destinations=(105,),
+        agents=(101, 102, 103, 106),
+        known={"traceroute": routes, "pathneck": trains},
+    )
+    assert last in {landmark.agent_id for landmark in play.result().landmarks}
+    assert not any(last in child.agents for child in play.children)
+
+
 def test_what_was_stored_and_cannot_be_read_is_measured_anew() -> None:
     broken = Body(technique="pathneck", schema=99, body=b"?")
     play = Play(agents=(102,), known={"pathneck": {("a102", 0): stored(broken)}})

@@ -1,0 +1,54 @@
+"""What the benchmark would say of right and of wrong answers about the diamond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emodis.lab.bench.broute import judge, ways_of
+from emodis.lab.plan import make_plan
+from emodis.lab.topofile import find
+from emodis.lab.truth import path_truth
+
+PLAN = make_plan(find("diamond"))
+TRUTHS = {agent: path_truth(PLAN, agent, "c1") for agent in ("a1", "a2")}
+
+
+def answer(*branches: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "agents": [{"agent_id": f"id-{agent}", "place": agent} for agent in TRUTHS],
+        "cost": {"sent_bytes": 400_000},
+        "runs": [{"result": {"branches": list(branches)}, "hint": ""}],
+    }
+
+
+def branch(asn: int, agent: str, upper_bps: int | None) -> dict[str, Any]:
+    ids = [f"id-{agent}"]
+    return {"upstream_asn": asn, "agents": ids, "measured_by": ids, "upper_bps": upper_bps}
+
+
+def test_the_truth_of_the_diamond() -> None:
+    assert ways_of(TRUTHS) == {65001: frozenset({"a1"}), 65002: frozenset({"a2"})}
+
+
+def test_a_right_answer() -> None:
+    found = answer(branch(65001, "a1", 10_000_000), branch(65002, "a2", 20_000_000))
+    trial = judge("x", found, TRUTHS)
+    assert trial.right
+    assert len(trial.errors) == 2
+    assert max(trial.errors) < 0.1
+    assert (trial.wrong_kind, trial.sent_bytes) == (0, 400_000)
+
+
+def test_wrong_answers() -> None:
+    merged = judge("x", answer(branch(65001, "a1", 15_000_000)), TRUTHS)
+    assert not merged.right
+    assert merged.errors[0] > 0.2
+    # The bottleneck is at the edge, so there should have been an upper bound.
+    missing = judge("x", answer(branch(65001, "a1", None)), TRUTHS)
+    assert (missing.errors, missing.wrong_kind) == ((), 1)
+
+
+def test_no_answer() -> None:
+    nothing = {**answer(), "runs": [{"result": None, "hint": "no route"}]}
+    trial = judge("x", nothing, TRUTHS)
+    assert (trial.right, trial.note) == (False, "no route")
