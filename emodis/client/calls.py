@@ -106,11 +106,14 @@ class ResultsCall(_Plain):
     measurement_id: str
     follow: bool
     with_observations: bool
+    # Only what has this cursor; 0 = everything.
+    only: int = 0
 
     def opening(self) -> FromClient:
         wanted = GetResults(
             call_id=CALL_ID,
             measurement_id=self.measurement_id,
+            after=max(0, self.only - 1),
             follow=self.follow,
             with_observations=self.with_observations,
         )
@@ -121,6 +124,8 @@ class ResultsCall(_Plain):
             case "results_begin":
                 return Meaning.BEGUN
             case "ended":
+                return Meaning.OVER
+            case "result" if message.result.cursor == self.only:
                 return Meaning.OVER
             case _:
                 return Meaning.NEWS

@@ -131,7 +131,7 @@ def carry_out(shell: Shell, order: Order) -> int:
         seen.close()
     if (wishes.dry_run or wishes.detach) and order.direction == "downstream":
         return _left_alone(shell, settings, reports[0], order)
-    _fill_owners(reports, as_map)
+    fill_owners(reports, as_map)
     return _conclude(shell, settings, reports, limits, manner=order.manner)
 
 
@@ -156,7 +156,7 @@ def read_back(
     finally:
         seen.close()
     limits = [thresholds.parse(text, report.call.technique) for text in fail_if]
-    _fill_owners([report], as_map)
+    fill_owners([report], as_map)
     return _conclude(shell, settings, [report], limits, manner=manner)
 
 
@@ -288,7 +288,7 @@ def _left_alone(shell: Shell, settings: Settings, report: Report, order: Order) 
     return Exit.OK
 
 
-def _fill_owners(reports: Sequence[Report], as_map: AsMap | None) -> None:
+def fill_owners(reports: Sequence[Report], as_map: AsMap | None) -> None:
     """The user's own map knows what the master's did not."""
     for report in reports:
         for result in report.results.values():

@@ -18,8 +18,9 @@ from emodis.client.calls import (
     StatusCall,
 )
 from emodis.client.desk import Desk
-from emodis.client.finish import Finish
+from emodis.client.finish import Finish, Way
 from emodis.client.report import Report
+from emodis.client.runname import RunName, choose
 from emodis.wire.v1.client_pb2 import AgentEntry, Request, Status, ToClient
 
 Watch = Callable[[ToClient], None]
@@ -53,6 +54,29 @@ async def results(
     """What has been measured; with `follow`, also what still is."""
     call = ResultsCall(measurement_id, follow=follow, with_observations=with_observations)
     return await _gather(desk, call, Report(), watch)
+
+
+async def one_run(desk: Desk, wanted: RunName, watch: Watch) -> Report:
+    """A report with one run in it, and what its probes met.
+
+    Raises:
+        Trouble: (usage) if no run is called so, or several are.
+    """
+    everything = await results(
+        desk, wanted.measurement_id, watch, follow=False, with_observations=False
+    )
+    if everything.finish.way is not Way.COMPLETE:
+        return everything
+    cursor = choose(everything, wanted).cursor
+    call = ResultsCall(wanted.measurement_id, follow=False, with_observations=True, only=cursor)
+    alone = Report()
+
+    def take(message: ToClient) -> None:
+        if message.WhichOneof("body") != "result" or message.result.cursor == cursor:
+            alone.take(message)
+
+    alone.finish = await _ask(desk, call, take)
+    return alone
 
 
 async def known_agents(desk: Desk, technique: str) -> Directory:

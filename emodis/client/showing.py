@@ -10,12 +10,20 @@ from typing import Any
 
 import click
 
+from emodis.client import service, upstream, verdict
 from emodis.client.exits import Exit, Trouble
+from emodis.client.finish import Way
+from emodis.client.measuring import complain, fill_owners
 from emodis.client.reestimate import Comparison, compare
 from emodis.client.render import as_json
 from emodis.client.render.columns import Column, Grid
+from emodis.client.render.full import facts, probes_grid, trains, trains_grid
+from emodis.client.render.plots import DRAWINGS, show_plots
+from emodis.client.render.table import show_tables
 from emodis.client.render.tables import console, show_grid, show_line
 from emodis.client.render.words import count
+from emodis.client.report import Report
+from emodis.client.runname import parse
 from emodis.client.shell import Shell
 from emodis.client.stored import BadStored, runs
 
@@ -45,6 +53,42 @@ def re_estimate(shell: Shell, file: str) -> int:
     differing = [one for one in done if one.differences]
     shell.say(f"{len(done) - len(differing)} of {count(len(done), 'run')} as stored")
     return Exit.FAILED if differing else Exit.OK
+
+
+def one_run(shell: Shell, run: str, *, probes: bool) -> int:
+    """Do what `show RUN` was asked to. 0 whenever there is something to show."""
+    settings = shell.settings
+    wanted = parse(run)
+    as_map = upstream.open_map(settings.as_map)
+    report = shell.runtime(settings).run(
+        lambda desk: service.one_run(desk, wanted, lambda message: None)
+    )
+    complain(shell, report.finish)
+    if not report.results or report.finish.way is not Way.COMPLETE:
+        return verdict.of_finish(report.finish) or Exit.FAILED
+    fill_owners([report], as_map)
+    if settings.format == "json":
+        click.echo(as_json.results([report], observations=True))
+    else:
+        _show_run(report, probes=probes)
+    return Exit.OK
+
+
+def _show_run(report: Report, *, probes: bool) -> None:
+    out = console()
+    (result,) = report.results.values()
+    known = facts(report, result)
+    for name, words in known:
+        show_line(f"{name:<{max(len(other) for other, _ in known)}}  {words}", out)
+    out.print()
+    show_plots([report], out)
+    if report.call.technique in DRAWINGS:
+        show_tables(report, out)
+    found = trains(report, result)
+    for grid in (trains_grid(found), probes_grid(found))[: 2 if probes else 1]:
+        if grid.rows:
+            out.print()
+            show_grid(grid, out)
 
 
 def _read(file: str) -> str:

@@ -22,6 +22,8 @@ from emodis.client.report import Report
 from emodis.techniques.records import rtt_ns
 from emodis.wire.v1.techniques_pb2 import PingObservations, TracerouteHop, TracerouteResult
 
+# A pipe has no width; our tables' 200 columns would be long bars.
+PIPE_COLUMNS = 100
 Draw = Callable[[Report, Sequence[Decoded], Console], None]
 
 
@@ -45,7 +47,7 @@ def _gaps(report: Report, runs: Sequence[Decoded], out: Console) -> None:
     for run in runs:
         _head(report, run, out)
         host = "this host" if report.upstream else "the agent"
-        for line in gap_lines(run, out.width, host):
+        for line in gap_lines(run, _width(out), host):
             _print(line.text, out, "bold" if line.marked else "")
 
 
@@ -55,7 +57,7 @@ def _series(report: Report, runs: Sequence[Decoded], out: Console) -> None:
         series = _sent(run)
         if not series:
             _print("what each probe met was not kept", out)
-        for line in series_lines(series, out.width) if series else ():
+        for line in series_lines(series, _width(out)) if series else ():
             _print(line, out)
 
 
@@ -90,7 +92,7 @@ def _paths(report: Report, runs: Sequence[Decoded], out: Console) -> None:
         if ways:
             out.print()
             root = "you" if report.to_me else place(report, index)
-            for line in tree_lines(root, ways, out.width):
+            for line in tree_lines(root, ways, _width(out)):
                 _print(line, out, "bold" if "●" in line else "")
 
 
@@ -103,6 +105,10 @@ def _path(report: Report, run: Decoded, words: Callable[[TracerouteHop], str]) -
         took = [answer.rtt_ns for answer in last.answers if answer.HasField("rtt_ns")]
         start += f": {len(hops) + 1} hops" + (f", {time(median(took))}" if took else "")
     return Path(start, tuple(words(hop) for hop in hops), result.reached)
+
+
+def _width(out: Console) -> int:
+    return out.width if out.is_terminal else min(out.width, PIPE_COLUMNS)
 
 
 def _head(report: Report, run: Decoded, out: Console) -> None:

@@ -45,6 +45,12 @@ def show(reports: Sequence[Report], out: Console) -> None:
 def _show(report: Report, out: Console) -> None:
     for sentence in answers(report):
         show_line(sentence, out, "bold")
+    show_tables(report, out)
+    show_ends(report, out)
+
+
+def show_tables(report: Report, out: Console) -> None:
+    """What the runs that came off have found."""
     runs = decoded(report)
     match report.call.technique:
         case "pathneck":
@@ -69,7 +75,6 @@ def _show(report: Report, out: Console) -> None:
             _unknown(report, runs, out)
         case _:
             pass
-    show_ends(report, out)
 
 
 def show_ends(report: Report, out: Console) -> None:

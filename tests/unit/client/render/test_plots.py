@@ -69,7 +69,9 @@ DRAWN = {
 
 def drawn(made: Report, width: int) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    console = Console(
+        file=out, width=width, highlight=False, markup=False, force_terminal=True, color_system=None
+    )
     show_plots([made], console)
     return out.getvalue()
 
@@ -87,6 +89,12 @@ def test_drawings_are_as_recorded_and_fit(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", sorted(DRAWN))
 def test_a_narrow_terminal_is_no_traceback(name: str, width: int) -> None:
     assert drawn(DRAWN[name], width)
+
+
+def test_a_pipe_gets_drawings_that_fit_a_screen() -> None:
+    out = io.StringIO()
+    show_plots([DRAWN["pathneck"]], Console(file=out, width=200))
+    assert max(cell_len(line) for line in out.getvalue().splitlines()[1:]) <= 100
 
 
 def test_a_bar_is_as_long_as_its_share() -> None:
