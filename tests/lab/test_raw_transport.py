@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from ipaddress import IPv4Address
 from itertools import pairwise
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.utils import PcapReader
 
 from emodis.lab.lab import Lab
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.lab
 # default, a burst of six UDP probes and one more a second, so the scripts do not ask it often.
 PRELUDE = """
 import json, os, random, sys, threading
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from itertools import pairwise
 from emodis.packets.clocks import boottime_ns, realtime_ns
 from emodis.packets.model import Kind, Probe, Train
@@ -50,9 +52,10 @@ def shown(outcome):
             e.reply.quoted_ttl]} for e in outcome.echoes]}
 
 def probes(ttls, **more):
-    return tuple(Probe(ttl=ttl, **{"size_bytes": 60, **more}) for ttl in ttls)
+    size_bytes = {4: 60, 6: 80}[there.version]
+    return tuple(Probe(ttl=ttl, **{"size_bytes": size_bytes, **more}) for ttl in ttls)
 
-there = IPv4Address(sys.argv[1])
+there = ip_address(sys.argv[1])
 word, far = Word(), boottime_ns() + 60 * 10**9
 transport = RawTransport(random.SystemRandom())
 def fly(probes, kind=Kind.UDP, wait_ns=2 * 10**9, stop_by=far, **more):
@@ -61,9 +64,11 @@ def fly(probes, kind=Kind.UDP, wait_ns=2 * 10**9, stop_by=far, **more):
 """
 
 
-def flown(lab: Lab, script: str, *, to: str = "h2") -> Any:
+def flown(lab: Lab, script: str, *, to: str = "h2", version: int = 4) -> Any:
     """Run a script at h1, its target the other end; what it printed."""
-    target = str(lab.address(to)) if to in lab.plan.nodes else to
+    target = to
+    if to in lab.plan.nodes:
+        target = str(lab.address(to) if version == 4 else lab.address6(to))
     command = [sys.executable, "-c", PRELUDE + script, target]
     done = lab.run("h1", command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -72,8 +77,13 @@ def flown(lab: Lab, script: str, *, to: str = "h2") -> Any:
 
 def captured(path: Path) -> list[tuple[float, Any]]:
     """Arrival (Unix s) and packet of every IPv4 packet in the file."""
+    return captured_layer(path, IP)
+
+
+def captured_layer(path: Path, layer: Any) -> list[tuple[float, Any]]:
+    """The same from this layer on, where it is found."""
     with PcapReader(str(path)) as reader:
-        return [(float(packet.time), packet[IP]) for packet in reader if IP in packet]
+        return [(float(packet.time), packet[layer]) for packet in reader if layer in packet]
 
 
 EVERY_HOP = """
@@ -82,13 +92,17 @@ print(json.dumps(shown(fly(probes(range(1, 8)), kind=Kind[sys.argv[2]]))))
 """
 
 
-@pytest.mark.parametrize(("kind", "arrival"), [("UDP", "unreachable"), ("ICMP_ECHO", "echo-reply")])
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("kind", "arrival"),
+    [("UDP", "unreachable"), ("ICMP_ECHO", "echo-reply"), ("TCP_SYN", "reset")],
+)
 def test_every_router_on_the_path_answers_with_kernel_stamps(
-    path_lab: Lab, kind: str, arrival: str
+    path_lab: Lab, kind: str, arrival: str, version: int
 ) -> None:
     script = EVERY_HOP.replace("sys.argv[2]", repr(kind))
-    outcome = flown(path_lab, script)
-    hops = path_lab.truth("h1", "h2").hops
+    outcome = flown(path_lab, script, version=version)
+    hops = path_lab.truth("h1", "h2", ipv6=version == 6).hops
     assert len(hops) == 7
     assert [echo["reply"][0] for echo in outcome["echoes"]] == [str(hop.address) for hop in hops]
     kinds = [echo["reply"][1] for echo in outcome["echoes"]]
@@ -125,6 +139,71 @@ def test_a_train_arrives_as_one_flow_in_order_and_muted_packets_are_not_answered
     assert steps == {1}
     answered = [echo["reply"] is not None for echo in outcome["echoes"]]
     assert answered == [True] + [False] * 20 + [True]
+
+
+@pytest.mark.parametrize("kind", ["UDP", "ICMP_ECHO", "TCP_SYN"])
+def test_an_ipv6_train_arrives_as_one_flow_in_order(
+    path_lab: Lab, tmp_path: Path, kind: str
+) -> None:
+    script = ONE_FLOW.replace("outcome = fly(", f"outcome = fly(kind=Kind.{kind}, dscp=46, probes=")
+    with path_lab.capture("h2", tmp_path / "h2.pcap"):
+        outcome = flown(path_lab, script, version=6)
+    source = str(path_lab.address6("h1"))
+    layer = {"UDP": UDP, "ICMP_ECHO": ICMPv6EchoRequest, "TCP_SYN": TCP}[kind]
+    arrived = [
+        packet
+        for _, packet in captured_layer(tmp_path / "h2.pcap", IPv6)
+        if packet.src == source and layer in packet and packet.plen >= 40
+    ]
+    assert len(arrived) == 22
+    # All a balancer looks at: addresses, traffic class, label, four bytes of transport header.
+    assert len({(p.dst, p.tc, p.fl, p.nh, bytes(p[layer])[:4]) for p in arrived}) == 1
+    assert arrived[0].tc == 46 << 2
+    assert arrived[0].fl != 0
+    ids = [
+        p[layer].chksum if kind == "UDP" else p[layer].seq >> (16 if kind == "TCP_SYN" else 0)
+        for p in arrived
+    ]
+    assert {(after - before) % 0xFFFE for before, after in pairwise(ids)} == {1}
+    # What is muted is dropped by the far end without a word.
+    answered = [echo["reply"] is not None for echo in outcome["echoes"]]
+    assert answered == [True] + [False] * 20 + [True]
+
+
+LISTENING = """
+transport.begin(there, max_bytes=0)
+print(json.dumps([
+    shown(fly(probes([64]), kind=Kind.TCP_SYN, port=7007, flow=flow))
+    for flow in range(4)]))
+"""
+SERVER = """
+import socket
+server = socket.create_server(("::", 7007), family=socket.AF_INET6, dualstack_ipv6=True)
+print("listening", flush=True)
+server.accept()
+"""
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_open_port_answers_and_our_kernel_takes_it_back(
+    path_lab: Lab, tmp_path: Path, version: int
+) -> None:
+    command = [sys.executable, "-c", SERVER]
+    with path_lab.popen("h2", command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        with path_lab.capture("h2", tmp_path / "h2.pcap"):
+            outcomes = flown(path_lab, LISTENING, version=version)
+        server.kill()
+    assert [o["echoes"][0]["reply"][1] for o in outcomes] == ["syn-ack"] * 4
+    source = str(path_lab.address("h1") if version == 4 else path_lab.address6("h1"))
+    flags = [
+        str(packet[TCP].flags)
+        for _, packet in captured_layer(tmp_path / "h2.pcap", IP if version == 4 else IPv6)
+        if TCP in packet and packet.src == source
+    ]
+    # Nothing is left half open there.
+    assert flags == ["S", "R"] * 4
 
 
 ABORTED = """
@@ -189,14 +268,15 @@ theirs = []
 for kind in Kind:
     train = Train(kind=kind, probes=probes(range(1, 7)), wait_ns=2 * 10**9)
     theirs.append(shown(other.exchange(train, stop_by_boottime_ns=far, interrupt=word)))
-queued = len(list(transport._sockets[4].answers()))
+queued = len(list(transport._sockets[there.version].answers()))
 again = shown(fly(probes(range(1, 7))))
 print(json.dumps([[mine, *theirs, again], queued]))
 """
 
 
-def test_answers_to_others_do_not_even_reach_us(path_lab: Lab) -> None:
-    outcomes, queued = flown(path_lab, FOREIGN)
+@pytest.mark.parametrize("version", [4, 6])
+def test_answers_to_others_do_not_even_reach_us(path_lab: Lab, version: int) -> None:
+    outcomes, queued = flown(path_lab, FOREIGN, version=version)
     assert queued == 0
     for outcome in outcomes:
         assert outcome["unmatched"] == outcome["receive_drops"] == 0
