@@ -103,6 +103,18 @@ METRICS: Mapping[str, Mapping[str, Number]] = {
         ),
     },
     "traceroute": _fields("hop_count", "reached"),
+    "loss": _fields(
+        "loss_ratio",
+        "loss_low_ratio",
+        "loss_high_ratio",
+        "loss_max_run",
+        "loss_after_loss_ratio",
+        "answered",
+        "late",
+        "duplicates",
+        "rtt_median_ns",
+        "hop_count",
+    ),
     "pathneck": {
         "bottleneck_bps": _of_bottleneck("bound_bps"),
         "bottleneck_ttl": _of_bottleneck("ttl"),

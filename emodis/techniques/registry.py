@@ -11,13 +11,14 @@ from types import MappingProxyType
 from emodis.techniques import installed
 from emodis.techniques.base import Conversational, Planned, Technique
 from emodis.techniques.broute import Broute
+from emodis.techniques.loss import Loss
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.ping import Ping
 from emodis.techniques.plugins import BrokenPlugin, Plugins
 from emodis.techniques.traceroute import Traceroute
 
 TECHNIQUES: Mapping[str, Conversational] = MappingProxyType(
-    {technique.NAME: technique for technique in (Ping(), Traceroute(), Pathneck())}
+    {technique.NAME: technique for technique in (Ping(), Traceroute(), Pathneck(), Loss())}
 )
 PLANS: Mapping[str, Planned] = MappingProxyType({plan.NAME: plan for plan in (Broute(),)})
 # What other packages bring.

@@ -57,8 +57,11 @@ def standard_deviation(values: Sequence[float]) -> float:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def wilson(hits: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Interval for a share: Wilson's score, 95 % by default. (0, 1) without trials."""
+def wilson(hits: float, trials: float, z: float = 1.959964) -> tuple[float, float]:
+    """Interval for a share: Wilson's score, 95 % by default. (0, 1) without trials.
+
+    Numbers may be fractions, where trials count less than one each.
+    """
     if trials <= 0:
         return 0.0, 1.0
     share = hits / trials

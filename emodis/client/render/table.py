@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from emodis.client.render import generic
+from emodis.client.render import generic, loss
 from emodis.client.render.answers import answers, place
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
@@ -24,8 +24,8 @@ NO_MAP = (
     "No address-to-AS map was at hand, so hops are shown without their AS "
     "(give the master one, or --as-map FILE)."
 )
-# Techniques whose results are paths: one table a run.
-_PATHS = frozenset({"pathneck", "traceroute"})
+# Techniques whose results have paths: one table a run.
+_PATHS = frozenset({"pathneck", "traceroute", "loss"})
 # Columns of ping's table that are there only where something stands in them.
 _ODDITIES = ("late", "duplicates", "reordered", "ambiguous")
 
@@ -36,7 +36,7 @@ def show(reports: Sequence[Report], out: Console) -> None:
         if number:
             out.print()
         _show(report, out)
-    with_paths = [r for r in reports if r.call.technique in _PATHS and r.done]
+    with_paths = [r for r in reports if _has_paths(r)]
     if with_paths and not any(report.as_map for report in with_paths):
         out.print()
         show_line(NO_MAP, out)
@@ -71,10 +71,20 @@ def show_tables(report: Report, out: Console) -> None:
         case "broute":
             for run in runs:
                 _edges(report, run, out)
+        case "loss" if runs:
+            out.print()
+            show_grid(loss.series_grid(report, lambda index: place(report, index), runs), out)
+            for run in runs:
+                if run.value.hops:
+                    _path(report, run, loss.hops_grid(report, run), out)
         case _ if runs:
             _unknown(report, runs, out)
         case _:
             pass
+
+
+def _has_paths(report: Report) -> bool:
+    return report.call.technique in _PATHS and any(run.value.hops for run in decoded(report))
 
 
 def show_ends(report: Report, out: Console) -> None:

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+from google.protobuf.message import Message
+
 from emodis.client.report import Report
 from emodis.techniques import registry
 from emodis.wire.v1.broute_pb2 import BrouteLink, BrouteResult
@@ -177,7 +179,7 @@ def broute() -> BrouteResult:
 
 def result(
     agent_id: str,
-    value: PathneckResult | TracerouteResult | PingResult | BrouteResult | None,
+    value: Message | None,
     *,
     destination: int = 0,
     end: End.ValueType = END_DONE,

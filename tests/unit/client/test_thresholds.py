@@ -7,6 +7,7 @@ from emodis.client.exits import Exit, Trouble
 from emodis.client.thresholds import METRICS, held, parse
 from emodis.techniques import registry
 from emodis.wire.v1.common_pb2 import END_FAILED
+from emodis.wire.v1.loss_pb2 import LossResult
 from tests.unit.client.builders import MS, broute, pathneck, ping, report, result, traceroute
 
 
@@ -83,6 +84,7 @@ def test_every_metric_can_be_read_of_an_empty_and_of_a_full_result() -> None:
         "traceroute": traceroute("10.1.0.1"),
         "pathneck": pathneck("10.1.0.1", "10.2.0.1", bottleneck=2),
         "broute": broute(),
+        "loss": LossResult(sent=300, loss_ratio=0.1, rtt_median_ns=12 * MS, hop_count=4),
     }
     assert set(METRICS) == {*registry.TECHNIQUES, *registry.PLANS}
     for technique, metrics in METRICS.items():

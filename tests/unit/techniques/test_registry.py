@@ -14,12 +14,12 @@ NAMES = sorted({*TECHNIQUES, *PLANS})
 
 
 def test_what_there_is() -> None:
-    assert NAMES == ["broute", "pathneck", "ping", "traceroute"]
+    assert NAMES == ["broute", "loss", "pathneck", "ping", "traceroute"]
     assert get("ping").NAME == "ping"
 
 
 def test_an_unknown_one_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownTechnique, match="no technique 'pong'; there are broute, path"):
+    with pytest.raises(UnknownTechnique, match="no technique 'pong'; there are broute, loss, path"):
         get("pong")
 
 
