@@ -62,6 +62,8 @@ class Process:
             [self.train_prober.start(), self.light_prober.start()], consumeErrors=True
         )
         drop_net_raw()
+        for remark in ready.remarks:
+            self.log.info("{remark}", remark=remark)
         if not self.stopping:
             self.daemon = self._build(ready)
             self.daemon.start()

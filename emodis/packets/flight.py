@@ -59,6 +59,11 @@ class Sockets(Protocol[Arriving]):
     next_key: int
 
     @property
+    def holds_answers(self) -> bool:
+        """Whether answers were read together with stamps, so that select does not tell of them."""
+        ...
+
+    @property
     def sender(self) -> Described: ...
     @property
     def receiver(self) -> Described: ...
@@ -212,6 +217,8 @@ class Flight(Generic[Arrived]):
                 self._ledger.left(index, stamp.at_ns)
         if self._ledger.all_left:
             self._gate.all_left()
+        if self._sockets.holds_answers:
+            self._read_answers()
 
     def _wait_for_stamps(self) -> None:
         """Stamps of packets that have left are there within microseconds; give them some time.

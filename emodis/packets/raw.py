@@ -56,6 +56,8 @@ class _Run:
 class RawTransport:
     """See `transport.Transport`."""
 
+    can_mute = True
+
     def __init__(self, chance: random.Random) -> None:
         """Open the sockets (PermissionError without root or CAP_NET_RAW)."""
         self._chance = chance

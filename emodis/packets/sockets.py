@@ -42,6 +42,9 @@ _SO_RCVBUFFORCE = 33
 class RawSockets:
     """Those of one IP version; opened once, used for many runs."""
 
+    # Answers and stamps come on sockets of their own.
+    holds_answers = False
+
     def __init__(self, version: int = 4) -> None:
         """Open them (PermissionError without CAP_NET_RAW, other OSErrors without the version)."""
         self._version = version

@@ -80,6 +80,8 @@ class Recordable(Protocol):
 class Taped:
     """Sockets for one flight, with a tape running along."""
 
+    holds_answers = False
+
     def __init__(self, sockets: Sockets[bytes], tape: Tape) -> None:
         self._sockets = sockets
         self._tape = tape

@@ -96,6 +96,8 @@ class Transport(Protocol):
     # "kernel" or "user"; a train's outcome says whether it was so for this train.
     tx_stamp: str
     rx_stamp: str
+    # Whether muted probes can be sent: only raw sockets let a checksum be wrong.
+    can_mute: bool
 
     @property
     def traffic(self) -> Traffic:

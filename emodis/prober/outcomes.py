@@ -9,7 +9,6 @@ from emodis.wire.v1.common_pb2 import (
     END_CANCELLED,
     END_EXPIRED,
     END_FAILED,
-    TRANSPORT_RAW,
     Blame,
     Cost,
     End,
@@ -23,7 +22,7 @@ def ended(
 ) -> Outcome:
     """An outcome without result; `cost` is what the run had sent and received until then."""
     ending = Ending(end=end, reason=reason, hint=hint, blame=blame)
-    return Outcome(ending=ending, cost=cost, transport=TRANSPORT_RAW)
+    return Outcome(ending=ending, cost=cost)
 
 
 def cancelled(cost: Cost | None = None) -> Outcome:

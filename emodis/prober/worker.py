@@ -19,8 +19,8 @@ from ipaddress import ip_address
 
 from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.model import Address, Train
-from emodis.packets.raw import RawTransport
 from emodis.packets.transport import Stop, Traffic, Transport, TransportError
+from emodis.prober import access
 from emodis.prober.capture import Capture
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
 from emodis.prober.privileges import die_with_parent, wake_on_time
@@ -33,7 +33,6 @@ from emodis.wire.v1.common_pb2 import (
     BLAME_AGENT,
     BLAME_US,
     END_FAILED,
-    TRANSPORT_RAW,
     Body,
     Cost,
     Outcome,
@@ -50,10 +49,6 @@ LARGEST_OBSERVATIONS_BYTES = 768 << 10
 # As `ProberReady.families` has them.
 _FAMILY_BIT = {4: 1, 6: 2}
 PROGRESS_INTERVAL_NS = 1_000_000_000
-NO_RAW_SOCKETS = (
-    "raw sockets need root or CAP_NET_RAW; start Emodis as root, or give it the capability "
-    "(systemd: AmbientCapabilities=CAP_NET_RAW)"
-)
 
 
 class _RunOver(Exception):
@@ -76,6 +71,7 @@ class Worker:
     ) -> None:
         self._channel = channel
         self._transport = transport
+        self._made_by = access.word(transport)
         self._lookup = lookup
         self._chance = chance
         self._progress_ns = 0
@@ -91,17 +87,18 @@ class Worker:
 
     def _ready(self) -> ProberReady:
         return ProberReady(
-            transports=[TRANSPORT_RAW],
+            transports=[self._made_by],
             families=sum(_FAMILY_BIT[version] for version in self._transport.families),
             tx_stamp=self._transport.tx_stamp,
             rx_stamp=self._transport.rx_stamp,
             pid=os.getpid(),
+            remarks=access.remarks(self._transport),
         )
 
     def _finish(self, run: ProberRun, outcome: Outcome) -> None:
         traffic = self._traffic
         outcome.cost.CopyFrom(_cost(traffic))
-        outcome.transport = TRANSPORT_RAW
+        outcome.transport = self._made_by
         if traffic.started_unix_ns is not None:
             outcome.started_unix_ns = traffic.started_unix_ns
             outcome.duration_ns = max(0, realtime_ns() - traffic.started_unix_ns)
@@ -109,6 +106,7 @@ class Worker:
             self._channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
         except FrameTooLarge:
             outcome = crashed("its result was too large", outcome.cost)
+            outcome.transport = self._made_by
             self._channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
 
     def _measure(self, run: ProberRun) -> Outcome:
@@ -141,7 +139,11 @@ class Worker:
         self._transport.begin(address, max_bytes=run.max_bytes)
         self._traffic = self._transport.traffic
         technique = self._technique(run.call)
-        context = Context(address=address, seed=self._chance.getrandbits(63))
+        context = Context(
+            address=address,
+            seed=self._chance.getrandbits(63),
+            can_mute=self._transport.can_mute,
+        )
         conversation = technique.conversation(run.call, context)
         interrupt = RunInterrupt(self._channel, run.run)
         self._progress_ns = monotonic_ns()
@@ -265,9 +267,9 @@ def main() -> int:
     wake_on_time()
     chance = random.SystemRandom()
     try:
-        transport = RawTransport(chance)
-    except PermissionError:
-        complain(NO_RAW_SOCKETS)
+        transport = access.open_transport(chance)
+    except TransportError as error:
+        complain(str(error))
         return os.EX_NOPERM
     channel = Channel(socket.socket(fileno=arguments.fd))
     gc.freeze()

@@ -38,6 +38,8 @@ class Context:
     address: Address
     # For whatever must vary between runs; conversations have no other source of chance.
     seed: int
+    # Whether the transport sends muted probes; without raw sockets none does.
+    can_mute: bool = True
 
 
 @attrs.frozen(kw_only=True)

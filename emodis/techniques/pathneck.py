@@ -137,7 +137,9 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
         )
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
-        """Measure, then estimate."""
+        """Measure, then estimate; with an audible load where nothing can be muted."""
+        if not context.can_mute:
+            chosen = attrs.evolve(chosen, mute="none")
         budget = self.worst(chosen)
         observations = yield from converse(
             chosen,

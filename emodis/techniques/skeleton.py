@@ -56,7 +56,7 @@ class Form(ABC, Generic[ChosenT, ObservedT, ResultT]):
     EXCLUSIVE: ClassVar[bool] = False
     # Until PM_RAN exists, light techniques run under `lock`.
     POLICY: ClassVar[Policy.ValueType] = Policy.POLICY_LOCK
-    NEEDS_RAW: ClassVar[bool] = True
+    NEEDS_RAW: ClassVar[bool] = False
     SUMMARY: ClassVar[str]
 
     PARAMETERS: ClassVar[type[Any]]

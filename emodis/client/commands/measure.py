@@ -46,7 +46,7 @@ def measure_command(
 ) -> int:
     """Measure from this host to DEST, with no master.
 
-    Needs raw sockets: run it as root, or give the interpreter CAP_NET_RAW.
+    Best as root or with CAP_NET_RAW; without, as far as the kernel lets users probe.
     """
     from emodis.client.measuring import Manner, Order, carry_out
     from emodis.client.options import pairs

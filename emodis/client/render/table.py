@@ -17,7 +17,7 @@ from emodis.client.render.tables import show_grid, show_line
 from emodis.client.render.words import count, milliseconds, percent
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import Result
-from emodis.wire.v1.common_pb2 import END_DONE, End, Quality
+from emodis.wire.v1.common_pb2 import END_DONE, TRANSPORT_UNPRIVILEGED, End, Quality
 from emodis.wire.v1.techniques_pb2 import PingResult
 
 NO_MAP = (
@@ -65,7 +65,7 @@ def show_tables(report: Report, out: Console) -> None:
             out.print()
             show_grid(ping_grid(report, runs), out)
             for run in runs:
-                if run.run.outcome.quality.reasons:
+                if run.run.outcome.quality.reasons or _unprivileged(run.run):
                     agent = report.agent_name(run.run.run.agent_id)
                     show_line(f"{agent}: {_quality(run.run)}", out)
         case "broute":
@@ -168,7 +168,12 @@ def _quality(result: Result) -> str:
     reasons = f" ({'; '.join(quality.reasons)})" if quality.reasons else ""
     late = ", came late" if result.late else ""
     beside = f", beside {count(len(result.overlapped), 'other run')}" if result.overlapped else ""
-    return f"{grade} quality{reasons}{late}{beside}"
+    how = ", without raw sockets" if _unprivileged(result) else ""
+    return f"{grade} quality{reasons}{how}{late}{beside}"
+
+
+def _unprivileged(result: Result) -> bool:
+    return result.outcome.transport == TRANSPORT_UNPRIVILEGED
 
 
 def _trains(report: Report, run: Decoded) -> str:

@@ -122,6 +122,7 @@ class ProberReady(_message.Message):
     TX_STAMP_FIELD_NUMBER: _builtins.int
     RX_STAMP_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
+    REMARKS_FIELD_NUMBER: _builtins.int
     families: _builtins.int
     """Bit 0 (1) IPv4, bit 1 (2) IPv6."""
     tx_stamp: _builtins.str
@@ -130,6 +131,10 @@ class ProberReady(_message.Message):
     pid: _builtins.int
     @_builtins.property
     def transports(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.Transport.ValueType]: ...
+    @_builtins.property
+    def remarks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this host lacks and what to do about it, for people."""
+
     def __init__(
         self,
         *,
@@ -138,10 +143,11 @@ class ProberReady(_message.Message):
         tx_stamp: _builtins.str = ...,
         rx_stamp: _builtins.str = ...,
         pid: _builtins.int = ...,
+        remarks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "pid", b"pid", "rx_stamp", b"rx_stamp", "transports", b"transports", "tx_stamp", b"tx_stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "pid", b"pid", "remarks", b"remarks", "rx_stamp", b"rx_stamp", "transports", b"transports", "tx_stamp", b"tx_stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,6 +31,7 @@ class FakeSockets:
     """Answers what `reply` says to each packet as soon as it is sent."""
 
     stamps_departures = True
+    holds_answers = False
 
     def __init__(
         self, reply: Callable[[int], bytes | None], room: int = 1000, held: int = 1000

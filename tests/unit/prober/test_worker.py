@@ -24,6 +24,7 @@ from emodis.packets.transport import (
     Traffic,
     Transport,
 )
+from emodis.prober.access import NO_RAW_SOCKETS
 from emodis.prober.capture import UNABLE
 from emodis.prober.protocol import Channel
 from emodis.prober.worker import LARGEST_OBSERVATIONS_BYTES, Worker
@@ -41,6 +42,7 @@ from emodis.wire.v1.common_pb2 import (
     END_DONE,
     END_EXPIRED,
     END_FAILED,
+    TRANSPORT_UNPRIVILEGED,
     Body,
     Ending,
     Outcome,
@@ -68,6 +70,7 @@ class FakeTransport:
     tx_stamp: str = "kernel"
     rx_stamp: str = "kernel"
     families: frozenset[int] = frozenset({4, 6})
+    can_mute: bool = True
 
     def begin(self, address: Address, *, max_bytes: int) -> None:
         self.traffic = Traffic()
@@ -372,3 +375,19 @@ def test_a_transport_without_packets_to_show_is_a_remark_on_the_capture(rig: Rig
     outcome = rig.outcome(trains(TRAIN), pcap_path="/nowhere")
     assert outcome.ending.end == END_DONE
     assert list(outcome.quality.reasons) == [UNABLE]
+
+
+def test_without_raw_sockets_it_says_so_in_every_word(rig: Rig) -> None:
+    rig.transport.can_mute = False
+    mutes: list[bool] = []
+
+    def talk(call: Body, context: Context) -> Conversation:
+        mutes.append(context.can_mute)
+        yield TRAIN
+        return measured()
+
+    ready, *_, last = rig.messages(talk)
+    assert list(ready.ready.transports) == [TRANSPORT_UNPRIVILEGED]
+    assert ready.ready.remarks[0] == NO_RAW_SOCKETS
+    assert last.done.outcome.transport == TRANSPORT_UNPRIVILEGED
+    assert mutes == [False]

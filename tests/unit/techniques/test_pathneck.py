@@ -148,6 +148,17 @@ def test_a_silent_destination_leaves_its_link_unmeasured() -> None:
     assert measured.quality.word == Quality.WORD_FAIR
 
 
+def test_where_nothing_can_be_muted_the_load_is_audible() -> None:
+    call = PATHNECK.call({})
+    context = Context(address=TARGET, seed=1, can_mute=False)
+    measured = drive(PATHNECK.conversation(call, context), path(QUICK))
+    observations: Any = measured.observations
+    assert observations.trains
+    assert not any(probe.muted for train in observations.trains for probe in train.train.probes)
+    result: Any = measured.result
+    assert result.bottleneck.ttl == 3
+
+
 def test_a_last_link_is_found_on_a_host_that_answers_rarely() -> None:
     network = path([100.0, 100.0, 100.0, 100.0, 20.0], noise_ns=20_000)
     network.nodes[-1].tokens_per_s = 1.0

@@ -21,7 +21,7 @@ def load(name: str, thing: str) -> Conversational:
 @pytest.mark.parametrize("thing", ["Good", "ready_made"])
 def test_a_class_or_an_instance_becomes_a_technique(thing: str) -> None:
     technique = load("good", thing)
-    assert (technique.NAME, technique.SCHEMA, technique.NEEDS_RAW) == ("good", 1, True)
+    assert (technique.NAME, technique.SCHEMA, technique.NEEDS_RAW) == ("good", 1, False)
     call = technique.call({"count": "3"})
     assert call.technique == "good"
     assert (

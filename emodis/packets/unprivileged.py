@@ -1,0 +1,200 @@
+"""The transport for hosts that give us no raw sockets: datagram sockets and their error queues.
+
+The kernel writes the headers, so there are no wrong checksums (no muted probes) and no TCP here,
+and what a router quotes of our header is not seen. Times are as good: the same kernel stamps.
+"""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+from emodis.packets.clocks import boottime_ns, realtime_ns, realtime_offset_ns
+from emodis.packets.datagrams import DatagramBatch, Wording, payloads
+from emodis.packets.flight import Flight
+from emodis.packets.flow import FLOW_COUNT, ID_COUNT, IdBlock
+from emodis.packets.flowsocket import Arrival, FlowSocket
+from emodis.packets.ledger import Ledger
+from emodis.packets.model import Address, Kind, Train, TrainOutcome
+from emodis.packets.reading import Reading, Sender
+from emodis.packets.transport import (
+    ClockStep,
+    FamilyMismatch,
+    Gate,
+    Interrupt,
+    NotPermitted,
+    Traffic,
+)
+from emodis.packets.trial import has_ipv6, try_datagrams
+
+CLOCK_STEP_NS = 1_000_000
+# Where a run asks whether there is a way at all; nothing is sent to it.
+_ANY_PORT = 9
+NO_MUTING = (
+    "muting load packets needs raw sockets; run as root or with CAP_NET_RAW, or use -o mute=none"
+)
+
+_Key = tuple[Kind, int, int]
+
+
+@attrs.define
+class _Run:
+    """What belongs to one run."""
+
+    address: Address
+    max_bytes: int
+    clock_offset_ns: int
+    token: int
+    first_id: int
+    ids_used: int = 0
+    sockets: dict[_Key, tuple[FlowSocket, Wording]] = attrs.field(factory=dict)
+    known: dict[Address, int] = attrs.field(factory=dict)
+
+    @property
+    def ids(self) -> IdBlock:
+        """Every id given out so far."""
+        return IdBlock(self.first_id, self.ids_used)
+
+    def take_ids(self, count: int) -> IdBlock:
+        """The next ids; unique within the run, so there is an end to them (ValueError)."""
+        if self.ids_used + count > ID_COUNT:
+            raise ValueError(f"a run cannot have more than {ID_COUNT} probes")
+        block = IdBlock(self.ids.at(self.ids_used), count)
+        self.ids_used += count
+        return block
+
+
+class UnprivilegedTransport:
+    """See `transport.Transport`."""
+
+    can_mute = False
+
+    def __init__(self, chance: random.Random) -> None:
+        """Find out what this kernel does (NotPermitted if it has no usable error queue)."""
+        self._chance = chance
+        trial = try_datagrams()
+        if not trial.errors:
+            raise NotPermitted("this host's kernel does not report ICMP errors to UDP sockets")
+        self.tx_stamp = "kernel" if trial.departures else "user"
+        self.rx_stamp = "kernel" if trial.arrivals else "user"
+        self.can_echo = trial.echo
+        self.families = frozenset({4, 6} if has_ipv6() else {4})
+        self._keys_leak = trial.keys_leak
+        self._traffic = Traffic()
+        self._run: _Run | None = None
+
+    @property
+    def traffic(self) -> Traffic:
+        """The counters of the current run, or of the last one."""
+        return self._traffic
+
+    def begin(self, address: Address, *, max_bytes: int) -> None:
+        """See `Transport.begin`."""
+        self._traffic = Traffic()
+        if address.version not in self.families:
+            raise FamilyMismatch("IPv6 does not work on this host; choose an IPv4 destination")
+        FlowSocket(Kind.UDP, address, _ANY_PORT).close()
+        self._run = _Run(
+            address=address,
+            max_bytes=max_bytes,
+            clock_offset_ns=realtime_offset_ns(),
+            token=self._chance.getrandbits(16),
+            first_id=self._chance.randrange(1, ID_COUNT + 1),
+        )
+
+    def exchange(
+        self, train: Train, *, stop_by_boottime_ns: int, interrupt: Interrupt
+    ) -> TrainOutcome:
+        """See `Transport.exchange`."""
+        run = self._run
+        if run is None:
+            raise RuntimeError("a train outside a run; call begin first")
+        _check(train)
+        sock, wording = self._socket(run, train)
+        ids = run.take_ids(len(train.probes))
+        data, lengths = payloads(wording, sock.family, train.probes, ids)
+        ttls = [probe.ttl for probe in train.probes]
+        ledger = Ledger(train, ids, run.address)
+        sender = Sender(
+            kind=train.kind,
+            target=run.address,
+            family=sock.family,
+            token=run.token,
+            ids=run.ids,
+        )
+        reading = Reading(train, ids, sender, run.known)
+        sock.begin_train(train.dscp)
+        drops = sock.drops()
+        flight: Flight[Arrival] = Flight(
+            train,
+            batch=DatagramBatch(data, lengths, family=sock.family, ttls=ttls),
+            ledger=ledger,
+            read=reading.read,
+            gate=Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns),
+            sockets=sock,
+        )
+        flight.fly()
+        if abs(realtime_offset_ns() - run.clock_offset_ns) > CLOCK_STEP_NS:
+            raise ClockStep("this host's clock was set during the run; measure again")
+        explained = self._settle(reading, ledger)
+        echoes, kernel_tx = ledger.echoes()
+        return TrainOutcome(
+            echoes=echoes,
+            kernel_tx=kernel_tx,
+            kernel_rx=sock.stamps_arrivals,
+            duplicates=ledger.duplicates,
+            unmatched=flight.unmatched - explained,
+            receive_drops=sock.drops() - drops,
+            cut_short=flight.cut_short,
+        )
+
+    def end(self) -> None:
+        """See `Transport.end`."""
+        if self._run is not None:
+            for sock, _ in self._run.sockets.values():
+                sock.close()
+        self._run = None
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self.end()
+
+    def _socket(self, run: _Run, train: Train) -> tuple[FlowSocket, Wording]:
+        """The socket of the train's flow, kept for the run, so that its port stays the same."""
+        port = 0 if train.kind is Kind.ICMP_ECHO else train.port
+        key = (train.kind, train.flow, port)
+        if key not in run.sockets:
+            sock = FlowSocket(train.kind, run.address, port, keys_leak=self._keys_leak)
+            host, number = sock.source
+            wording = Wording(
+                kind=train.kind,
+                token=run.token,
+                check=self._chance.randrange(1, 0xFFFF),
+                ident=number,
+                pseudo=host + run.address.packed if run.address.version == 6 else b"",
+            )
+            run.sockets[key] = (sock, wording)
+        return run.sockets[key]
+
+    def _settle(self, reading: Reading, ledger: Ledger) -> int:
+        """Enter the answers that only the whole train explains; how many."""
+        explained = 0
+        for answer, received_ns in reading.settle():
+            if ledger.record(answer, realtime_ns() if received_ns is None else received_ns):
+                self._traffic.recv_packets += 1
+                self._traffic.recv_bytes += answer.size_bytes
+                explained += 1
+        return explained
+
+
+def _check(train: Train) -> None:
+    """Refuse what these sockets cannot send (ValueError, NotPermitted)."""
+    if not 0 <= train.flow < FLOW_COUNT:
+        raise ValueError(f"flow number {train.flow} is outside 0..{FLOW_COUNT - 1}")
+    if not 1 <= train.port <= 0xFFFF:
+        raise ValueError(f"a destination port of {train.port} is outside 1..65535")
+    if not 0 <= train.dscp <= 63:
+        raise ValueError(f"a DSCP of {train.dscp} is outside 0..63")
+    if any(probe.muted for probe in train.probes):
+        raise NotPermitted(NO_MUTING)

@@ -1,0 +1,125 @@
+"""Trains without capabilities through six routers, beside raw ones on the same path."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from typing import Any
+
+import pytest
+
+from emodis.lab.lab import Lab
+from tests.lab.test_raw_transport import PRELUDE
+
+pytestmark = pytest.mark.lab
+
+# Opens ICMP datagram sockets to our group in this namespace, then executes another interpreter
+# without any capability, root or not (PR_CAPBSET_DROP).
+DROP = """
+import contextlib, ctypes, os, sys
+with contextlib.suppress(OSError), open("/proc/sys/net/ipv4/ping_group_range", "w") as file:
+    file.write(f"{os.getgid()} {os.getgid()}")
+libc = ctypes.CDLL(None)
+for capability in range(64):
+    libc.prctl(24, capability, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
+"""
+UNPRIVILEGED = PRELUDE.replace(
+    "from emodis.packets.raw import RawTransport",
+    "from emodis.packets.unprivileged import UnprivilegedTransport as RawTransport",
+)
+assert UNPRIVILEGED != PRELUDE
+
+
+def flown(lab: Lab, script: str, *, raw: bool = False) -> Any:
+    """Run a script at h1, its target h2; what it printed."""
+    code = [PRELUDE + script] if raw else [DROP, UNPRIVILEGED + script]
+    command = [sys.executable, "-c", *code, str(lab.address("h2"))]
+    done = lab.run("h1", command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+EVERY_HOP = """
+from emodis.packets.transport import NotPermitted
+transport.begin(there, max_bytes=0)
+try:
+    print(json.dumps(shown(fly(probes(range(1, 8)), kind=KIND))))
+except NotPermitted as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@pytest.mark.parametrize(("kind", "arrival"), [("UDP", "unreachable"), ("ICMP_ECHO", "echo-reply")])
+def test_every_router_on_the_path_answers_with_kernel_stamps(
+    path_lab: Lab, kind: str, arrival: str
+) -> None:
+    outcome = flown(path_lab, EVERY_HOP.replace("KIND", f"Kind.{kind}"))
+    if isinstance(outcome, str):
+        assert kind == "ICMP_ECHO"
+        assert "ping_group_range" in outcome
+        pytest.skip("this lab cannot open ping_group_range")
+    hops = path_lab.truth("h1", "h2").hops
+    assert [echo["reply"][0] for echo in outcome["echoes"]] == [str(hop.address) for hop in hops]
+    assert [echo["reply"][1] for echo in outcome["echoes"]] == ["time-exceeded"] * 6 + [arrival]
+    assert outcome["kernel_tx"]
+    assert outcome["kernel_rx"]
+    for echo in outcome["echoes"]:
+        assert echo["queued"] <= echo["sent"] < echo["reply"][3]
+    doubts = [outcome[name] for name in ("duplicates", "unmatched", "receive_drops", "cut_short")]
+    assert doubts == [0, 0, 0, False]
+
+
+TRAINS = """
+transport.begin(there, max_bytes=0)
+def gaps():
+    train = probes(range(1, 7)) + probes([255] * 60, size_bytes=500) + probes(range(6, 0, -1))
+    heads = frozenset({*range(6), *range(66, 72)})
+    outcome = fly(train, awaited=heads)
+    assert all(outcome.echoes[i].reply for i in heads), shown(outcome)
+    stamps = [outcome.echoes[i].reply.received_ns for i in sorted(heads)]
+    assert outcome.kernel_tx and outcome.kernel_rx
+    return [stamps[-1 - hop] - stamps[hop] for hop in range(6)]
+print(json.dumps([gaps() for _ in range(7)]))
+"""
+
+
+def test_gaps_are_those_of_the_raw_transport(path_lab: Lab) -> None:
+    def medians(*, raw: bool) -> list[float]:
+        trains = flown(path_lab, TRAINS, raw=raw)
+        return [statistics.median(gaps) for gaps in zip(*trains, strict=True)]
+
+    raw, unprivileged = medians(raw=True), medians(raw=False)
+    # The link of 10 Mbit/s stands before the fourth router; gaps before it are this host's pace.
+    for hop in (3, 4, 5):
+        assert unprivileged[hop] == pytest.approx(raw[hop], rel=0.03)
+    assert unprivileged[2] < unprivileged[3] / 2
+
+
+ONE_FLOW_EACH = """
+transport.begin(there, max_bytes=0)
+first, other = (shown(fly(probes(range(1, 7)), flow=flow)) for flow in (0, 1))
+again = shown(fly(probes(range(1, 7))))
+print(json.dumps([first, other, again]))
+"""
+
+
+def test_trains_and_flows_of_a_run_do_not_take_one_anothers_answers(path_lab: Lab) -> None:
+    for outcome in flown(path_lab, ONE_FLOW_EACH):
+        assert all(echo["reply"] for echo in outcome["echoes"])
+        assert outcome["unmatched"] == outcome["duplicates"] == 0
+
+
+NO_CAPABILITY = """
+from emodis.packets.raw import RawTransport as Real
+try:
+    Real(random.Random(1))
+    print(json.dumps("raw sockets"))
+except PermissionError:
+    print(json.dumps("none"))
+"""
+
+
+def test_these_tests_run_without_the_capability(path_lab: Lab) -> None:
+    assert flown(path_lab, NO_CAPABILITY) == "none"
