@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import attrs
-
-from emodis.packets.model import Address, Kind, Probe, Train
-from emodis.techniques import arrival, records, traceroute_verdict
+from emodis.packets.model import Address, Probe, Train
+from emodis.techniques import arrival, records, stopping, traceroute_verdict
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
-from emodis.techniques.parameters import By, choice, real, whole
 from emodis.techniques.skeleton import Skeleton, failed
 from emodis.techniques.stats import NS_PER_S
-from emodis.techniques.traceroute_hops import MAX_TTL, View, estimate
+from emodis.techniques.traceroute_graph import graph
+from emodis.techniques.traceroute_hops import estimate
+from emodis.techniques.traceroute_multipath import Manner, explore
+from emodis.techniques.traceroute_parameters import KINDS, MTU_BYTES, Parameters
 from emodis.wire.v1.common_pb2 import Blame, Body, Quality
 from emodis.wire.v1.techniques_pb2 import (
     TracerouteObservations,
@@ -28,34 +28,8 @@ from emodis.wire.v1.techniques_pb2 import (
 
 # A Linux host that has just answered a burst of UDP probes refills one answer in a second.
 _REFILL_NS = 1_100 * 1_000_000
-_KINDS = {"udp": Kind.UDP, "icmp": Kind.ICMP_ECHO, "tcp": Kind.TCP_SYN}
 # The IPv6 header is so much longer.
 _LONGER_BYTES = 20
-_MTU_BYTES = 1500
-
-
-@attrs.frozen(kw_only=True)
-class Parameters:
-    """Everything that a requester may choose."""
-
-    proto: str = choice("udp", *_KINDS, text="what the probes are made of")
-    first_ttl: int = whole(1, 1, MAX_TTL, unit="hops", text="where to begin")
-    max_ttl: int = whole(30, 1, MAX_TTL, unit="hops", text="how far to look")
-    rounds: int = whole(3, 1, 10, unit="", text="probes for each hop")
-    settle_s: float = real(0.5, 0.1, 5.0, unit="s", text="a round is over after this silence")
-    timeout_s: float = real(2.0, 0.5, 10.0, unit="s", text="longest wait for an answer")
-    gap_limit: int = whole(5, 1, 30, unit="hops", text="stop behind so many silent hops")
-    size_bytes: int = whole(
-        60, 48, _MTU_BYTES, unit="bytes", text="IP size of a probe; 20 more over IPv6"
-    )
-    port: int = whole(
-        By("proto", {"tcp": 80}, 33434), 1, 65535, unit="", text="destination port of UDP and TCP"
-    )
-
-    @property
-    def view(self) -> View:
-        """What the estimator needs of them."""
-        return View(gap_limit=self.gap_limit, proto=self.proto, first_ttl=self.first_ttl)
 
 
 class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult]):
@@ -70,11 +44,15 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
 
     def usual(self, chosen: Parameters) -> Spend:
         """Ten hops that answer within 100 ms."""
-        hops = len(_ttls(chosen, chosen.max_ttl))
+        hops = len(chosen.ttls(chosen.max_ttl))
         probes = hops + (chosen.rounds - 1) * min(10, hops)
-        return Spend(
-            duration_s=chosen.settle_s + 0.1 * chosen.rounds, sent_bytes=probes * chosen.size_bytes
-        )
+        duration_s = chosen.settle_s + 0.1 * chosen.rounds
+        if chosen.searching:
+            # No branches: as many flows as rule out a second way, at a router's own rate.
+            flows = stopping.enough(1, chosen.eps_ratio)
+            probes += flows * min(10, hops)
+            duration_s += min(chosen.max_time_s, float(flows))
+        return Spend(duration_s=duration_s, sent_bytes=probes * chosen.size_bytes)
 
     def worst(self, chosen: Parameters) -> Spend:
         """Every round waits to the end, and the destination is asked once more; over IPv6."""
@@ -83,9 +61,10 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
                 f"first_ttl must not be above max_ttl, {chosen.max_ttl}, not {chosen.first_ttl}"
             )
         round_s = max(chosen.timeout_s, _REFILL_NS / NS_PER_S) + 0.1
-        probes = chosen.rounds * len(_ttls(chosen, chosen.max_ttl)) + 1
+        probes = chosen.rounds * len(chosen.ttls(chosen.max_ttl)) + 1
+        probes += chosen.most_probes if chosen.searching else 0
         return Spend(
-            duration_s=(chosen.rounds + 1) * round_s + 1.0,
+            duration_s=(chosen.rounds + 1) * round_s + 1.0 + chosen.searching * chosen.max_time_s,
             sent_bytes=probes * (chosen.size_bytes + _LONGER_BYTES),
         )
 
@@ -94,9 +73,9 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
         target = context.address.packed
         observations = TracerouteObservations(target=target)
         size_bytes = _size_bytes(chosen, context)
-        if size_bytes > _MTU_BYTES:
+        if size_bytes > MTU_BYTES:
             return _too_large(chosen, observations)
-        ttls = _ttls(chosen, chosen.max_ttl)
+        ttls = chosen.ttls(chosen.max_ttl)
         for number in range(1, chosen.rounds + 1):
             missed = _destination_missed(chosen, observations)
             train = _train(chosen, ttls, size_bytes, missed=missed, done=number)
@@ -104,36 +83,52 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
             observations.trains.append(records.to_record(train, outcome))
             if outcome.cut_short:
                 return self.evaluate(chosen, observations)
-            ttls = _ttls(chosen, _horizon(chosen, observations))
+            ttls = chosen.ttls(_horizon(chosen, observations))
         if _destination_missed(chosen, observations):
             train = _train(chosen, ttls[-1:], size_bytes, missed=True, done=chosen.rounds)
             outcome = yield train
             observations.trains.append(records.to_record(train, outcome))
+        found = estimate(observations, chosen.view)
+        if _is_searched(chosen, found):
+            survey = chosen.survey(observations, found)
+            yield from explore(survey, _manner(chosen, size_bytes), observations)
         return self.evaluate(chosen, observations)
 
     def evaluate(self, chosen: Parameters, observations: TracerouteObservations) -> Measured:
         """List the hops, honest about silence."""
         result = estimate(observations, chosen.view)
+        if _is_searched(chosen, result):
+            result.graph.CopyFrom(graph(chosen.survey(observations, result)))
         return Measured(
             ending=traceroute_verdict.ending(observations, result),
             result=result,
             observations=observations,
-            quality=traceroute_verdict.quality(observations.trains, result),
+            quality=traceroute_verdict.quality(observations, result),
         )
 
     def addresses(self, body: Body) -> Sequence[Address]:
-        """Every hop that answered, in path order."""
-        found = {
-            answer.address: None
-            for hop in self.result(body).hops
-            for answer in hop.answers
-            if answer.address
-        }
+        """Every hop that answered, in path order, then what only other flows met."""
+        result = self.result(body)
+        found = {a.address: None for hop in result.hops for a in hop.answers if a.address}
+        found.update({node.address: None for node in result.graph.nodes})
         return tuple(a for a in map(records.to_address, found) if a is not None)
 
 
-def _ttls(chosen: Parameters, last: int) -> range:
-    return range(chosen.first_ttl, last + 1)
+def _is_searched(chosen: Parameters, result: TracerouteResult) -> bool:
+    """A loop has no parallel routes, it has one that never ends."""
+    return chosen.searching and bool(result.hops) and result.end_reason != "loop"
+
+
+def _manner(chosen: Parameters, size_bytes: int) -> Manner:
+    return Manner(
+        kind=KINDS[chosen.proto],
+        size_bytes=size_bytes,
+        port=chosen.port,
+        wait_ns=round(chosen.timeout_s * NS_PER_S),
+        settle_ns=round(chosen.settle_s * NS_PER_S),
+        longest_ns=round(chosen.max_time_s * NS_PER_S),
+        most_probes=chosen.most_probes,
+    )
 
 
 def _size_bytes(chosen: Parameters, context: Context) -> int:
@@ -141,7 +136,7 @@ def _size_bytes(chosen: Parameters, context: Context) -> int:
 
 
 def _too_large(chosen: Parameters, observations: TracerouteObservations) -> Measured:
-    most = _MTU_BYTES - _LONGER_BYTES
+    most = MTU_BYTES - _LONGER_BYTES
     hint = f"size_bytes may be at most {most} over IPv6, not {chosen.size_bytes}."
     return Measured(
         ending=failed("bad_params", hint, Blame.BLAME_US),
@@ -157,7 +152,7 @@ def _train(
     # Only the answers to UDP are rationed: everybody else is asked again at once.
     waits = missed and chosen.proto == "udp"
     return Train(
-        kind=_KINDS[chosen.proto],
+        kind=KINDS[chosen.proto],
         probes=tuple(Probe(ttl=ttl, size_bytes=size_bytes) for ttl in ttls),
         wait_ns=round(chosen.timeout_s * NS_PER_S),
         settle_ns=round(chosen.settle_s * NS_PER_S),

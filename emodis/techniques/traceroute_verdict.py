@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from emodis.techniques import records
 from emodis.techniques.skeleton import DONE, failed, grade
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
 from emodis.wire.v1.techniques_pb2 import (
     ANSWER_MARK_NAT,
+    RouteGraph,
     TracerouteHop,
     TracerouteObservations,
     TracerouteResult,
-    TrainRecord,
 )
 
 _FRAGMENTATION_NEEDED = "unreachable(4)"
@@ -31,14 +29,14 @@ def ending(observations: TracerouteObservations, result: TracerouteResult) -> En
     return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
 
 
-def quality(trains: Sequence[TrainRecord], result: TracerouteResult) -> Quality:
+def quality(observations: TracerouteObservations, result: TracerouteResult) -> Quality:
     """The quality word with its reasons."""
     poor: list[str] = []
-    if any(train.cut_short for train in trains):
+    if any(train.cut_short for train in (*observations.trains, *observations.flow_trains)):
         poor.append("stopped before the last round")
     if result.end_reason == "loop":
         poor.append(f"the route comes back to the same router at hop {result.hops[-1].ttl}")
-    return grade(_doubts(result), poor)
+    return grade([*_doubts(result), *_doubts_of_search(result.graph)], poor)
 
 
 def _doubts(result: TracerouteResult) -> list[str]:
@@ -55,12 +53,32 @@ def _doubts(result: TracerouteResult) -> list[str]:
     limited = [str(hop.ttl) for hop in result.hops if hop.rate_limited]
     if limited:
         doubts.append(f"hop {', '.join(limited)} answers rarely: no loss follows from its silence")
-    wandering = [str(hop.ttl) for hop in result.hops if _wanders(hop)]
+    balanced = {hop.ttl for hop in result.graph.hops if hop.per_packet}
+    wandering = [str(hop.ttl) for hop in result.hops if _wanders(hop) and hop.ttl not in balanced]
     if wandering:
         doubts.append(f"the route changed at hop {', '.join(wandering)} during the run")
     rewritten = [str(hop.ttl) for hop in result.hops if _is_rewritten(hop)]
     if rewritten:
         doubts.append(f"something rewrites the probes' source before hop {rewritten[0]} (NAT)")
+    return doubts
+
+
+def _doubts_of_search(graph: RouteGraph) -> list[str]:
+    doubts: list[str] = []
+    if graph.stopped:
+        doubts.append(f"the search for parallel routes was not finished: {graph.stopped}")
+    mixed = [str(hop.ttl) for hop in graph.hops if hop.per_packet]
+    if mixed:
+        doubts.append(
+            f"one flow met several routers at hop {', '.join(mixed)}: packets are balanced one by "
+            "one, or the route changed"
+        )
+    silent = [str(hop.ttl) for hop in graph.hops if hop.silent_flows]
+    if silent:
+        doubts.append(
+            f"some flows were never answered at hop {', '.join(silent)}: "
+            "a router there may be silent"
+        )
     return doubts
 
 

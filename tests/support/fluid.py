@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from ipaddress import IPv4Address
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -253,7 +253,13 @@ def path(rates_mbps: list[float], **more: object) -> Path:
     )
 
 
-def drive(talk: Generator[Train, TrainOutcome, T], network: Path) -> T:
+class Carrier(Protocol):
+    """What trains can be sent over."""
+
+    def carry(self, train: Train) -> TrainOutcome: ...
+
+
+def drive(talk: Generator[Train, TrainOutcome, T], network: Carrier) -> T:
     """Run a conversation over a path to its end."""
     try:
         train = next(talk)

@@ -6,7 +6,15 @@ from statistics import median
 
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded
-from emodis.client.render.words import address, megabits, milliseconds, owner, percent, time
+from emodis.client.render.words import (
+    address,
+    count,
+    megabits,
+    milliseconds,
+    owner,
+    percent,
+    time,
+)
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import AddressOwner
 from emodis.wire.v1.techniques_pb2 import (
@@ -50,16 +58,20 @@ def pathneck_grid(report: Report, run: Decoded) -> Grid:
 
 
 def traceroute_grid(report: Report, run: Decoded) -> Grid:
-    """A hop has a line for each address where rounds took several ways."""
+    """A hop has a line for each address where rounds or flows took several ways."""
     result: TracerouteResult = run.value
     numbers = [Column(name, right=True) for name in ("RTT", "answers")]
     grid = Grid([*_PLACE, *numbers, Column("")])
     owners = _owners(report)
+    branches: dict[int, list[bytes]] = {}
+    for node in result.graph.nodes:
+        branches.setdefault(node.ttl, []).append(node.address)
     for hop in result.hops:
         rtts = [answer.rtt_ns for answer in hop.answers if answer.HasField("rtt_ns")]
         answered = sum(1 for answer in hop.answers if answer.address)
         # dict: every address once, in the order of the rounds.
         places = list(dict.fromkeys(answer.address for answer in hop.answers if answer.address))
+        places += [place for place in branches.get(hop.ttl, ()) if place not in places]
         first, *others = places or [b""]
         grid.add(
             *_place(hop.ttl, first, owners),
@@ -70,6 +82,22 @@ def traceroute_grid(report: Report, run: Decoded) -> Grid:
         for other in others:
             grid.add(*_place(None, other, owners), "", "", "")
     return grid
+
+
+def parallel_routes(result: TracerouteResult) -> str:
+    """What the search for parallel routes has found; empty if there was none."""
+    if not result.HasField("graph"):
+        return ""
+    graph = result.graph
+    tried = f"tried {count(graph.flows, 'flow')}"
+    if not any(hop.branches > 1 for hop in graph.hops):
+        found = "no parallel routes"
+    else:
+        forks = [str(hop.ttl) for hop in graph.hops if hop.branches > 1]
+        found = f"{count(len(graph.paths), 'route')} seen, apart at hop {', '.join(forks)}"
+    if graph.stopped:
+        return f"{found}; {tried}, not all that would be needed"
+    return f"{found}; {tried}, {percent(graph.confidence_ratio)} sure that there are no more"
 
 
 def path_end(result: TracerouteResult) -> str:

@@ -11,7 +11,7 @@ from emodis.client.render.answers import answers, place
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.edges import branches_grid, landmark_lines, links_lines
-from emodis.client.render.hops import path_end, pathneck_grid, traceroute_grid
+from emodis.client.render.hops import parallel_routes, path_end, pathneck_grid, traceroute_grid
 from emodis.client.render.plain import word
 from emodis.client.render.tables import show_grid, show_line
 from emodis.client.render.words import count, milliseconds, percent
@@ -59,8 +59,9 @@ def show_tables(report: Report, out: Console) -> None:
         case "traceroute":
             for run in runs:
                 _path(report, run, traceroute_grid(report, run), out)
-                if path_end(run.value):
-                    show_line(path_end(run.value), out)
+                for line in (path_end(run.value), parallel_routes(run.value)):
+                    if line:
+                        show_line(line, out)
         case "ping" if runs:
             out.print()
             show_grid(ping_grid(report, runs), out)

@@ -517,6 +517,11 @@ class TracerouteParameters(_message.Message):
     PROTO_FIELD_NUMBER: _builtins.int
     FIRST_TTL_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
+    MDA_FIELD_NUMBER: _builtins.int
+    EPS_RATIO_FIELD_NUMBER: _builtins.int
+    MAX_FLOWS_FIELD_NUMBER: _builtins.int
+    MAX_BRANCHES_FIELD_NUMBER: _builtins.int
+    MAX_TIME_S_FIELD_NUMBER: _builtins.int
     max_ttl: _builtins.int
     rounds: _builtins.int
     settle_s: _builtins.float
@@ -531,6 +536,13 @@ class TracerouteParameters(_message.Message):
     first_ttl: _builtins.int
     port: _builtins.int
     """Destination port of UDP and TCP."""
+    mda: _builtins.str
+    """Look for parallel routes: "off", "lite" (by hop), "full" (by router)."""
+    eps_ratio: _builtins.float
+    """Chance of missing a further way on, for each hop, 0..1."""
+    max_flows: _builtins.int
+    max_branches: _builtins.int
+    max_time_s: _builtins.float
     def __init__(
         self,
         *,
@@ -543,19 +555,44 @@ class TracerouteParameters(_message.Message):
         proto: _builtins.str | None = ...,
         first_ttl: _builtins.int | None = ...,
         port: _builtins.int | None = ...,
+        mda: _builtins.str | None = ...,
+        eps_ratio: _builtins.float | None = ...,
+        max_flows: _builtins.int | None = ...,
+        max_branches: _builtins.int | None = ...,
+        max_time_s: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_ttl", b"_first_ttl", "_port", b"_port", "_proto", b"_proto", "first_ttl", b"first_ttl", "port", b"port", "proto", b"proto"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_eps_ratio", b"_eps_ratio", "_first_ttl", b"_first_ttl", "_max_branches", b"_max_branches", "_max_flows", b"_max_flows", "_max_time_s", b"_max_time_s", "_mda", b"_mda", "_port", b"_port", "_proto", b"_proto", "eps_ratio", b"eps_ratio", "first_ttl", b"first_ttl", "max_branches", b"max_branches", "max_flows", b"max_flows", "max_time_s", b"max_time_s", "mda", b"mda", "port", b"port", "proto", b"proto"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_ttl", b"_first_ttl", "_port", b"_port", "_proto", b"_proto", "first_ttl", b"first_ttl", "gap_limit", b"gap_limit", "max_ttl", b"max_ttl", "port", b"port", "proto", b"proto", "rounds", b"rounds", "settle_s", b"settle_s", "size_bytes", b"size_bytes", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_eps_ratio", b"_eps_ratio", "_first_ttl", b"_first_ttl", "_max_branches", b"_max_branches", "_max_flows", b"_max_flows", "_max_time_s", b"_max_time_s", "_mda", b"_mda", "_port", b"_port", "_proto", b"_proto", "eps_ratio", b"eps_ratio", "first_ttl", b"first_ttl", "gap_limit", b"gap_limit", "max_branches", b"max_branches", "max_flows", b"max_flows", "max_time_s", b"max_time_s", "max_ttl", b"max_ttl", "mda", b"mda", "port", b"port", "proto", b"proto", "rounds", b"rounds", "settle_s", b"settle_s", "size_bytes", b"size_bytes", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__eps_ratio: _TypeAlias = _typing.Literal["eps_ratio"]  # noqa: Y015
+    _WhichOneofArgType__eps_ratio: _TypeAlias = _typing.Literal["_eps_ratio", b"_eps_ratio"]  # noqa: Y015
     _WhichOneofReturnType__first_ttl: _TypeAlias = _typing.Literal["first_ttl"]  # noqa: Y015
     _WhichOneofArgType__first_ttl: _TypeAlias = _typing.Literal["_first_ttl", b"_first_ttl"]  # noqa: Y015
+    _WhichOneofReturnType__max_branches: _TypeAlias = _typing.Literal["max_branches"]  # noqa: Y015
+    _WhichOneofArgType__max_branches: _TypeAlias = _typing.Literal["_max_branches", b"_max_branches"]  # noqa: Y015
+    _WhichOneofReturnType__max_flows: _TypeAlias = _typing.Literal["max_flows"]  # noqa: Y015
+    _WhichOneofArgType__max_flows: _TypeAlias = _typing.Literal["_max_flows", b"_max_flows"]  # noqa: Y015
+    _WhichOneofReturnType__max_time_s: _TypeAlias = _typing.Literal["max_time_s"]  # noqa: Y015
+    _WhichOneofArgType__max_time_s: _TypeAlias = _typing.Literal["_max_time_s", b"_max_time_s"]  # noqa: Y015
+    _WhichOneofReturnType__mda: _TypeAlias = _typing.Literal["mda"]  # noqa: Y015
+    _WhichOneofArgType__mda: _TypeAlias = _typing.Literal["_mda", b"_mda"]  # noqa: Y015
     _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
     _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
     _WhichOneofReturnType__proto: _TypeAlias = _typing.Literal["proto"]  # noqa: Y015
     _WhichOneofArgType__proto: _TypeAlias = _typing.Literal["_proto", b"_proto"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eps_ratio) -> _WhichOneofReturnType__eps_ratio | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_ttl) -> _WhichOneofReturnType__first_ttl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_branches) -> _WhichOneofReturnType__max_branches | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_flows) -> _WhichOneofReturnType__max_flows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_time_s) -> _WhichOneofReturnType__max_time_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mda) -> _WhichOneofReturnType__mda | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
     @_typing.overload
@@ -569,19 +606,27 @@ class TracerouteObservations(_message.Message):
 
     TRAINS_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    FLOW_TRAINS_FIELD_NUMBER: _builtins.int
     target: _builtins.bytes
     """The destination's address, 4 or 16 bytes."""
     @_builtins.property
-    def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]: ...
+    def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]:
+        """All of one flow, 0."""
+
+    @_builtins.property
+    def flow_trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]:
+        """The search for parallel routes: trains of other flows, and of flow 0 again."""
+
     def __init__(
         self,
         *,
         trains: _abc.Iterable[Global___TrainRecord] | None = ...,
         target: _builtins.bytes = ...,
+        flow_trains: _abc.Iterable[Global___TrainRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_trains", b"flow_trains", "target", b"target", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -695,6 +740,181 @@ class TracerouteHop(_message.Message):
 Global___TracerouteHop: _TypeAlias = TracerouteHop  # noqa: Y015
 
 @_typing.final
+class RouteHop(_message.Message):
+    """All that flows met at one TTL."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_FIELD_NUMBER: _builtins.int
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    SILENT_FLOWS_FIELD_NUMBER: _builtins.int
+    PER_PACKET_FIELD_NUMBER: _builtins.int
+    MISS_RATIO_FIELD_NUMBER: _builtins.int
+    ttl: _builtins.int
+    branches: _builtins.int
+    """Different addresses that answered."""
+    answers: _builtins.int
+    """Flows that were answered."""
+    silent_flows: _builtins.int
+    """Flows that were asked three times and never answered, where others were."""
+    per_packet: _builtins.bool
+    """One flow met different routers: packets are balanced one by one, or the route changed."""
+    miss_ratio: _builtins.float
+    """Chance that an equally likely further address was missed, 0..1; absent where nothing can be said."""
+    def __init__(
+        self,
+        *,
+        ttl: _builtins.int = ...,
+        branches: _builtins.int = ...,
+        answers: _builtins.int = ...,
+        silent_flows: _builtins.int = ...,
+        per_packet: _builtins.bool = ...,
+        miss_ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_miss_ratio", b"_miss_ratio", "miss_ratio", b"miss_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_miss_ratio", b"_miss_ratio", "answers", b"answers", "branches", b"branches", "miss_ratio", b"miss_ratio", "per_packet", b"per_packet", "silent_flows", b"silent_flows", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__miss_ratio: _TypeAlias = _typing.Literal["miss_ratio"]  # noqa: Y015
+    _WhichOneofArgType__miss_ratio: _TypeAlias = _typing.Literal["_miss_ratio", b"_miss_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__miss_ratio) -> _WhichOneofReturnType__miss_ratio | None: ...
+
+Global___RouteHop: _TypeAlias = RouteHop  # noqa: Y015
+
+@_typing.final
+class RouteNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    FLOWS_FIELD_NUMBER: _builtins.int
+    ttl: _builtins.int
+    address: _builtins.bytes
+    flows: _builtins.int
+    """How many flows passed it."""
+    def __init__(
+        self,
+        *,
+        ttl: _builtins.int = ...,
+        address: _builtins.bytes = ...,
+        flows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "flows", b"flows", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteNode: _TypeAlias = RouteNode  # noqa: Y015
+
+@_typing.final
+class RouteEdge(_message.Message):
+    """From a node at `ttl` - 1 to one at `ttl`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_FIELD_NUMBER: _builtins.int
+    FROM_ADDRESS_FIELD_NUMBER: _builtins.int
+    TO_ADDRESS_FIELD_NUMBER: _builtins.int
+    FLOWS_FIELD_NUMBER: _builtins.int
+    ttl: _builtins.int
+    from_address: _builtins.bytes
+    to_address: _builtins.bytes
+    flows: _builtins.int
+    """How many flows passed it; 0: there is no other way, because one of the two hops has one address."""
+    def __init__(
+        self,
+        *,
+        ttl: _builtins.int = ...,
+        from_address: _builtins.bytes = ...,
+        to_address: _builtins.bytes = ...,
+        flows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flows", b"flows", "from_address", b"from_address", "to_address", b"to_address", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteEdge: _TypeAlias = RouteEdge  # noqa: Y015
+
+@_typing.final
+class RoutePath(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    FLOWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each hop, from the first; null: silent."""
+
+    @_builtins.property
+    def flows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of the flows that take it, those of which all branching hops are known."""
+
+    def __init__(
+        self,
+        *,
+        addresses: _abc.Iterable[_builtins.bytes] | None = ...,
+        flows: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "flows", b"flows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoutePath: _TypeAlias = RoutePath  # noqa: Y015
+
+@_typing.final
+class RouteGraph(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOPS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    EPS_RATIO_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_RATIO_FIELD_NUMBER: _builtins.int
+    FLOWS_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    eps_ratio: _builtins.float
+    confidence_ratio: _builtins.float
+    """Product over the hops of 1 - miss_ratio."""
+    flows: _builtins.int
+    """How many flows were tried."""
+    stopped: _builtins.str
+    """Empty: every hop was searched to the end. Else "max_flows", "max_time", "too_many_branches(TTL)"."""
+    @_builtins.property
+    def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteHop]: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteNode]: ...
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteEdge]: ...
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutePath]: ...
+    def __init__(
+        self,
+        *,
+        hops: _abc.Iterable[Global___RouteHop] | None = ...,
+        nodes: _abc.Iterable[Global___RouteNode] | None = ...,
+        edges: _abc.Iterable[Global___RouteEdge] | None = ...,
+        paths: _abc.Iterable[Global___RoutePath] | None = ...,
+        eps_ratio: _builtins.float = ...,
+        confidence_ratio: _builtins.float = ...,
+        flows: _builtins.int = ...,
+        stopped: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_ratio", b"confidence_ratio", "edges", b"edges", "eps_ratio", b"eps_ratio", "flows", b"flows", "hops", b"hops", "nodes", b"nodes", "paths", b"paths", "stopped", b"stopped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteGraph: _TypeAlias = RouteGraph  # noqa: Y015
+
+@_typing.final
 class TracerouteResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -706,6 +926,7 @@ class TracerouteResult(_message.Message):
     DUPLICATES_FIELD_NUMBER: _builtins.int
     UNMATCHED_FIELD_NUMBER: _builtins.int
     PATH_HASH_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
     hop_count: _builtins.int
     """Smallest TTL that the destination answered; absent when it never did."""
     reached: _builtins.bool
@@ -719,6 +940,10 @@ class TracerouteResult(_message.Message):
     """Equal for equal sequences of addresses: 16 hexadecimal digits; empty without hops."""
     @_builtins.property
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracerouteHop]: ...
+    @_builtins.property
+    def graph(self) -> Global___RouteGraph:
+        """Absent: parallel routes were not looked for."""
+
     def __init__(
         self,
         *,
@@ -730,10 +955,11 @@ class TracerouteResult(_message.Message):
         duplicates: _builtins.int = ...,
         unmatched: _builtins.int = ...,
         path_hash: _builtins.str = ...,
+        graph: Global___RouteGraph | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "hop_count", b"hop_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "graph", b"graph", "hop_count", b"hop_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "dest_alias", b"dest_alias", "duplicates", b"duplicates", "end_reason", b"end_reason", "hop_count", b"hop_count", "hops", b"hops", "path_hash", b"path_hash", "reached", b"reached", "unmatched", b"unmatched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "dest_alias", b"dest_alias", "duplicates", b"duplicates", "end_reason", b"end_reason", "graph", b"graph", "hop_count", b"hop_count", "hops", b"hops", "path_hash", b"path_hash", "reached", b"reached", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hop_count: _TypeAlias = _typing.Literal["hop_count"]  # noqa: Y015
     _WhichOneofArgType__hop_count: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count"]  # noqa: Y015

@@ -9,7 +9,7 @@ from emodis.techniques import parameters
 from emodis.techniques.base import BadParameters
 from emodis.techniques.pathneck import Parameters as PathneckParameters
 from emodis.techniques.ping import Parameters as PingParameters
-from emodis.techniques.traceroute import Parameters as TracerouteParameters
+from emodis.techniques.traceroute_parameters import Parameters as TracerouteParameters
 from emodis.wire.v1 import techniques_pb2
 
 ALL = [

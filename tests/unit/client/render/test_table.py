@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from ipaddress import ip_address
 
 import pytest
 from rich.console import Console
@@ -8,7 +9,7 @@ from rich.console import Console
 from emodis.client.render.table import NO_MAP, show
 from emodis.client.report import Report
 from emodis.wire.v1.common_pb2 import END_LOST, Quality
-from emodis.wire.v1.techniques_pb2 import ANSWER_MARK_NAT
+from emodis.wire.v1.techniques_pb2 import ANSWER_MARK_NAT, TracerouteResult
 from tests.unit.client.builders import (
     MS,
     W1,
@@ -117,6 +118,33 @@ def test_what_a_master_sends_cannot_colour_or_mark_up_the_terminal() -> None:
     evil.outcome.ending.hint = "[link=http://198.51.100.1]click[/link]"
     text = rendered(report("pathneck", evil), width=200)
     assert "[link=http://198.51.100.1]click[/link]" in text
+
+
+def searched(stopped: str = "") -> TracerouteResult:
+    found = traceroute("10.1.0.1", "10.2.0.1", W1)
+    for ttl, address in ((1, "10.1.0.1"), (2, "10.2.0.1"), (2, "10.2.0.2"), (3, W1)):
+        found.graph.nodes.add(ttl=ttl, address=ip_address(address).packed, flows=6)
+    for ttl, branches in ((1, 1), (2, 2), (3, 1)):
+        found.graph.hops.add(ttl=ttl, branches=branches)
+    for flows in ([0, 2], [1]):
+        found.graph.paths.add(flows=flows)
+    found.graph.flows, found.graph.confidence_ratio = 11, 0.91
+    found.graph.stopped = stopped
+    return found
+
+
+def test_parallel_routes_are_lines_of_their_hop_and_counted() -> None:
+    lines = rendered(report("traceroute", result("ams", searched())), width=140).splitlines()
+    at = next(number for number, line in enumerate(lines) if "10.2.0.1" in line)
+    assert lines[at + 1].split() == ["10.2.0.2"]
+    assert (
+        "2 routes seen, apart at hop 2; tried 11 flows, 91 % sure that there are no more" in lines
+    )
+    text = rendered(report("traceroute", result("ams", searched("max_flows"))), width=140)
+    assert "apart at hop 2; tried 11 flows, not all that would be needed" in text
+    alone = searched()
+    alone.graph.hops[1].branches = 1
+    assert "no parallel routes; " in rendered(report("traceroute", result("ams", alone)))
 
 
 def test_what_is_odd_about_a_hop_stands_beside_it() -> None:
