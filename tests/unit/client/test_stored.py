@@ -38,7 +38,7 @@ def test_the_estimators_still_say_what_they_said(path: Path) -> None:
 
 def test_the_corpus_has_every_technique_that_one_host_can_do_alone() -> None:
     found = {run.technique.NAME for path in CORPUS for run in runs(path.read_text("utf-8"))}
-    assert found >= {"ping", "traceroute", "pathneck"}
+    assert found >= {"ping", "traceroute", "pathneck", "loss"}
 
 
 def test_a_number_that_comes_out_differently_is_named() -> None:
