@@ -44,6 +44,7 @@ from emodis.master.timers import Timers
 from emodis.techniques import registry
 from emodis.techniques.base import Technique
 from emodis.topology.asn import AsMap, BadMap
+from emodis.topology.exchanges import BadPrefixes, Exchanges
 from emodis.wire.endpoints import listening_endpoint
 from emodis.wire.logs import begin_logging
 from emodis.wire.steady import boottime_ns, keep_steady_time
@@ -143,7 +144,7 @@ def build(settings: Settings, reactor: ReactorBase, store: Store, log: Logger) -
             new_id=lambda: uuid.uuid4().hex,
             random=random.random,
             random_bytes=os.urandom,
-            owners=Owners(_open_map(settings.as_map)),
+            owners=Owners(_open_map(settings.as_map), _open_exchanges(settings.exchanges)),
             log=log,
             loop_lag_s=lambda: sweep.lag_s,
         ),
@@ -253,6 +254,15 @@ def _open_map(path: Path | None) -> AsMap | None:
     try:
         return AsMap.open(path)
     except BadMap as error:
+        raise CannotRun(str(error)) from error
+
+
+def _open_exchanges(path: Path | None) -> Exchanges:
+    if path is None:
+        return Exchanges()
+    try:
+        return Exchanges.open(path)
+    except BadPrefixes as error:
         raise CannotRun(str(error)) from error
 
 

@@ -10,6 +10,7 @@ from emodis.master.clocks import NS
 from emodis.master.estimate import estimate
 from emodis.master.ledger import Ledger
 from emodis.master.membership import Member, Membership
+from emodis.master.owners import Address
 from emodis.master.plans import RunChild, drive
 from emodis.master.selection import Chosen, can_do
 from emodis.scheduling.model import AgentId
@@ -70,6 +71,7 @@ class AutoPlan:
         min_agents: int,
         load: Callable[[AgentId], int],
         owner: Owner | None = None,
+        is_exchange: Callable[[Address], bool] = lambda address: False,
     ) -> AutoPlan:
         """Choose among the agents that are able to do the technique itself."""
         most = auto.max_agents or max(MAX_AGENTS, min_agents)
@@ -92,6 +94,7 @@ class AutoPlan:
             coverage_ratio=auto.coverage_ratio or COVERAGE_RATIO,
             at_least=min(max(AT_LEAST, min_agents), most),
             owner=owner,
+            is_exchange=is_exchange,
         )
         bound_s = sum(_bound_s(child) for child in children(candidates, len(targets), known))
         return cls(plan=plan, bound_s=bound_s)

@@ -37,6 +37,9 @@ def main() -> None:
     help="Plaintext beyond loopback, for private and lab addresses only.",
 )
 @click.option("--as-map", metavar="FILE", help="MMDB file: addresses to AS numbers and names.")
+@click.option(
+    "--exchanges", metavar="FILE", help="Text file: prefixes of exchange points, one a line."
+)
 @click.option("-v", "--verbose", is_flag=True, help="More log lines, with times.")
 def run_command(
     file: Path | None,
@@ -45,6 +48,7 @@ def run_command(
     listen_clients: str | None,
     insecure: bool | None,
     as_map: str | None,
+    exchanges: str | None,
     verbose: bool,
 ) -> None:
     """Run in the foreground until SIGTERM or ^C.
@@ -62,6 +66,7 @@ def run_command(
                 "listen_clients": listen_clients,
                 "insecure": insecure,
                 "as_map": as_map,
+                "exchanges": exchanges,
             },
             os.environ,
             named or default_file(os.environ, home),

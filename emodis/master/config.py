@@ -52,6 +52,8 @@ class Settings:
     lease_s: float
     keepalive: KeepaliveTimes
     limits: Limits
+    # Prefixes of exchange points.
+    exchanges: Path | None = None
 
     @property
     def store_url(self) -> str:
@@ -65,6 +67,7 @@ _TOP: dict[str, type] = {
     "listen_clients": str,
     "insecure": bool,
     "as_map": str,
+    "exchanges": str,
     "lease_s": float,
 }
 _SECTIONS: dict[str, tuple[type, dict[str, type]]] = {
@@ -76,6 +79,7 @@ _DEFAULTS: dict[str, Any] = {
     "listen_clients": f"tcp:{CLIENT_PORT}",
     "insecure": False,
     "as_map": None,
+    "exchanges": None,
     "lease_s": 120.0,
 }
 
@@ -106,6 +110,7 @@ def load(
         listen_clients=endpoint(top["listen_clients"], insecure=insecure, key="listen_clients"),
         insecure=insecure,
         as_map=Path(top["as_map"]) if top["as_map"] else None,
+        exchanges=Path(top["exchanges"]) if top["exchanges"] else None,
         lease_s=float(top["lease_s"]),
         keepalive=sections["keepalive"],
         limits=sections["limits"],

@@ -11,6 +11,7 @@ import attrs
 from emodis.techniques.base import Technique
 from emodis.topology import special
 from emodis.topology.asn import AsOwner
+from emodis.topology.exchanges import Exchanges
 from emodis.wire.v1.client_pb2 import AddressOwner, Result
 from emodis.wire.v1.common_pb2 import Hello, Target
 
@@ -29,6 +30,7 @@ class Owners:
     """Whose an address is, whose an agent is, and a result's `owners` and `as_map`."""
 
     map: Map | None = None
+    exchanges: Exchanges = attrs.field(factory=Exchanges)
 
     def of(self, address: Address) -> tuple[int, str]:
         """AS number (0 = unknown) and name."""
@@ -38,6 +40,10 @@ class Owners:
     def asn_of(self, address: Address) -> int:
         """The AS number alone; 0 = unknown."""
         return self.of(address)[0]
+
+    def is_exchange(self, address: Address) -> bool:
+        """It lies on the fabric of an exchange point: no AS on the way."""
+        return address in self.exchanges
 
     def of_agent(self, hello: Hello, peer_host: str) -> tuple[int, str]:
         """What it says itself, else what the map says about where it comes from."""

@@ -83,6 +83,7 @@ class Planning:
                 for technique, age_s in plan.reuses(measurement.call).items()
             },
             owner=self.owners.asn_of if self.owners.map is not None else None,
+            is_exchange=self.owners.is_exchange,
         )
 
     async def _known(

@@ -121,6 +121,7 @@ class Preparer:
             min_agents=request.min_agents,
             load=self.load,
             owner=self.owners.asn_of if self.owners.map is not None else None,
+            is_exchange=self.owners.is_exchange,
         )
         return Prepared(admitted=admitted, targets=targets, who=plan)
 

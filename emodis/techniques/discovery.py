@@ -6,10 +6,11 @@ could not be measured are no failure: the choice then falls back on diversity an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
+from emodis.packets.model import Address
 from emodis.techniques import edge_routes, records
 from emodis.techniques.base import Child, Plan
 from emodis.techniques.edge_routes import Owner
@@ -59,6 +60,7 @@ def discovery(
     coverage_ratio: float = 0.95,
     at_least: int = 2,
     owner: Owner | None = None,
+    is_exchange: Callable[[Address], bool] = lambda address: False,
 ) -> Plan[Selection]:
     """Choose agents for these targets.
 
@@ -70,7 +72,9 @@ def discovery(
         coverage_ratio: stop when this share of the branches is covered, by agents behind them.
         at_least: two agents where two are eligible, even if one covers everything.
         owner: the AS of an address; with it, ways in by different ASes are different branches.
+        is_exchange: the address lies on the fabric of an exchange point.
     """
+    atlas = _Atlas(owner, is_exchange)
     routes = dict(known)
     failures = 0
     for child in children(candidates, len(targets), known):
@@ -81,7 +85,7 @@ def discovery(
         routes.update(found)
         failures += len(child.agents) * len(child.destinations) - len(found)
     chosen = cover(
-        _landmarks(candidates, _branches(candidates, targets, routes, owner), routes),
+        _landmarks(candidates, _branches(candidates, targets, routes, atlas), routes),
         max_agents=max_agents,
         coverage_ratio=coverage_ratio,
         at_least=at_least,
@@ -131,11 +135,28 @@ def is_route(body: Body) -> bool:
         return False
 
 
+@attrs.frozen
+class _Atlas:
+    """What is known of addresses."""
+
+    owner: Owner | None
+    is_exchange: Callable[[Address], bool]
+
+    def asn(self, address: Address | None) -> int:
+        return self.owner(address) if self.owner is not None and address is not None else 0
+
+    def responder(self, address: Address | None) -> edge_routes.Responder:
+        exchange = address is not None and self.is_exchange(address)
+        return edge_routes.Responder(
+            address=address, asn=0 if exchange else self.asn(address), exchange=exchange
+        )
+
+
 def _branches(
     candidates: Sequence[Candidate],
     targets: Sequence[Target],
     routes: Mapping[_Pair, Body],
-    owner: Owner | None,
+    atlas: _Atlas,
 ) -> dict[_Pair, Branch]:
     """The branch behind which each agent sees each destination, like ones merged."""
     branches: dict[_Pair, Branch] = {}
@@ -143,7 +164,7 @@ def _branches(
         found: dict[_Pair, Branch] = {}
         for candidate in sorted(candidates, key=lambda one: one.id):
             pair = (candidate.id, destination)
-            seen = _branch(candidate, target, routes[pair], owner) if pair in routes else None
+            seen = _branch(candidate, target, routes[pair], atlas) if pair in routes else None
             if seen is not None:
                 found[pair] = seen
         # A branch is named after a route whose ASes are known, where there is one.
@@ -152,17 +173,11 @@ def _branches(
     return branches
 
 
-def _branch(
-    candidate: Candidate, target: Target, route: Body, owner: Owner | None
-) -> Branch | None:
-    address = records.to_address(target.address)
+def _branch(candidate: Candidate, target: Target, route: Body, atlas: _Atlas) -> Branch | None:
     seen = edge_routes.seen(
-        [
-            edge_routes.Responder(address=one, asn=owner(one) if owner and one else 0)
-            for one in edge_routes.responders(route)
-        ],
-        start_asn=candidate.asn if owner else 0,
-        end_asn=owner(address) if owner and address else 0,
+        [atlas.responder(address) for address in edge_routes.responders(route)],
+        start_asn=candidate.asn if atlas.owner is not None else 0,
+        end_asn=atlas.asn(records.to_address(target.address)),
     )
     return seen.branch if seen is not None else None
 

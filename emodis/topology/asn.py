@@ -1,7 +1,8 @@
 """Address to AS number and name, from an MMDB file that the operator gives.
 
-Understands the field names of the common free maps (GeoLite2-ASN, ipinfo). What a map says is
-data of others: numbers out of range and unprintable names are not believed.
+Understands the field names of the common free maps (GeoLite2-ASN, DB-IP, IPinfo lite, IP2Location
+LITE). What a map says is data of others: numbers out of range and unprintable names are not
+believed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import maxminddb
 Address = IPv4Address | IPv6Address
 
 _NUMBER_FIELDS = ("autonomous_system_number", "asn", "as_number")
-_NAME_FIELDS = ("autonomous_system_organization", "as_name", "as_organization", "name")
+_NAME_FIELDS = ("autonomous_system_organization", "as_name", "as_organization", "name", "as")
 _MAX_ASN = 2**32 - 1
 _LONGEST_NAME = 80
 _LONGEST_NUMBER = 10

@@ -573,4 +573,8 @@ def test_what_prevents_a_start_is_said_in_one_line(tmp_path: Path) -> None:
     code, text = attempt("--state-dir", str(tmp_path / "three"), "--as-map", str(blocked))
     assert code == 1
     assert str(blocked) in text
+    blocked.write_text("no prefix")
+    code, text = attempt("--state-dir", str(tmp_path / "four"), "--exchanges", str(blocked))
+    assert (code, text.count("\n")) == (1, 1)
+    assert "line 1" in text
     assert running.stop() == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 
@@ -36,10 +36,16 @@ def router(asn: int, number: int) -> IPv4Address:
     return IPv4Address(f"10.{asn}.0.{number}")
 
 
+def twin(address: IPv4Address) -> IPv6Address:
+    """The same place in IPv6."""
+    return IPv6Address(b"\x20\x01\x0d\xb8" + bytes(8) + address.packed)
+
+
 def owner(address: object) -> int:
     """The AS of an address of this world."""
-    assert isinstance(address, IPv4Address)
-    return address.packed[1] if address.packed[0] == 10 else 0
+    assert isinstance(address, IPv4Address | IPv6Address)
+    packed = address.packed[-4:]
+    return packed[1] if packed[0] == 10 else 0
 
 
 @attrs.frozen
@@ -47,9 +53,10 @@ class World:
     """`links` are available bandwidths by (from, to) address where they are not FAST_BPS."""
 
     links: Mapping[tuple[IPv4Address, IPv4Address], int] = attrs.field(factory=dict)
+    ipv6: bool = False
 
     def route(self, start: int, end: int) -> list[IPv4Address]:
-        """The hops from the host of one AS to the host of another."""
+        """The hops from the host of one AS to the host of another, named by their IPv4."""
         path = routes_to(end)[start]
         hops = [router(start, 1)]
         for before, asn in itertools.pairwise(path):
@@ -60,7 +67,7 @@ class World:
     def traceroute(self, start: int, end: int) -> Body:
         hops = [
             TracerouteHop(
-                ttl=ttl, answers=[HopAnswer(round=1, address=hop.packed, rtt_ns=ttl * 10**6)]
+                ttl=ttl, answers=[HopAnswer(round=1, address=self.packed(hop), rtt_ns=ttl * 10**6)]
             )
             for ttl, hop in enumerate(self.route(start, end), start=1)
         ]
@@ -83,16 +90,22 @@ class World:
                         ttl=ttl,
                         from_ttl=ttl - 1,
                         from_address=before,
-                        to_address=hop.packed,
+                        to_address=self.packed(hop),
                         bound_bps=link_bps,
                         confidence=1.0,
                     )
                 )
             result.hops.append(
-                PathneckHop(ttl=ttl, address=hop.packed, rate_bps=rate_bps, bound=Bound.BOUND_LOWER)
+                PathneckHop(
+                    ttl=ttl, address=self.packed(hop), rate_bps=rate_bps, bound=Bound.BOUND_LOWER
+                )
             )
-            before = hop.packed
+            before = self.packed(hop)
         return result
+
+    def packed(self, address: IPv4Address) -> bytes:
+        """The address on the wire."""
+        return twin(address).packed if self.ipv6 else address.packed
 
     def available_bps(self, start: int, end: int) -> int:
         """The truth about a path."""

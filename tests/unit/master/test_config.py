@@ -44,6 +44,11 @@ def test_flag_before_environment_before_file(tmp_path: Path) -> None:
     assert made.state_dir == Path("/flag")
 
 
+def test_the_list_of_exchanges_is_a_file() -> None:
+    assert settings().exchanges is None
+    assert settings(exchanges="/etc/exchanges.txt").exchanges == Path("/etc/exchanges.txt")
+
+
 def test_the_environment_reaches_into_sections() -> None:
     made = settings(
         environment={

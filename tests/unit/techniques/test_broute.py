@@ -52,7 +52,8 @@ class Play:
     def measured(self) -> Mapping[Pair, Measured]:
         scene = Scene(
             targets=tuple(
-                Target(address=router(d, HOST).packed, name=f"host{d}") for d in self.destinations
+                Target(address=self.world.packed(router(d, HOST)), name=f"host{d}")
+                for d in self.destinations
             ),
             agents=tuple(Vantage(id=f"a{asn}", asn=asn) for asn in self.agents),
             pairs=frozenset(
@@ -137,6 +138,15 @@ def test_worked_example_a_destination_with_two_providers() -> None:
     assert len(traces.pairs or ()) == 5
     assert (trains.call.technique, trains.policy) == ("pathneck", POLICY_RING)
     assert len(trains.pairs or ()) == 2
+
+
+def test_ipv6_is_no_different() -> None:
+    links = {(router(12, 1), router(101, 12)): 8 * MBIT}
+    old, new = Play(World(links)).result(), Play(World(links, ipv6=True)).result()
+    assert ways(new) == ways(old)
+    assert [branch.upper_bps for branch in new.branches] == [b.upper_bps for b in old.branches]
+    assert {len(link.to_address) for b in new.branches for link in b.links} == {16}
+    assert new.nodes == old.nodes
 
 
 def test_agents_in_one_as_share_a_branch_and_one_of_them_measures() -> None:

@@ -228,3 +228,35 @@ def test_five_thousand_agents_and_one_destination() -> None:
     assert time.process_time() - before < 10
     assert children == []
     assert selection.branches_known == 90
+
+
+def test_ways_in_by_different_ases_are_different_branches() -> None:
+    """The last two links are the same, but the map knows two ASes before them."""
+    routes = {
+        ("a0", 0): [1, 10, 20, 30, 90],
+        ("a1", 0): [2, 11, 20, 30, 90],
+    }
+    owners = {1: 5, 10: 100, 2: 6, 11: 200, 20: 0, 30: 300, 90: 300}
+
+    def chosen(*, exchange: int) -> Selection:
+        plan = discovery(
+            agents(2),
+            [Target(address=IPv4Address(90).packed)],
+            known={pair: body(route) for pair, route in routes.items()},
+            owner=lambda address: owners[int(address)],
+            is_exchange=lambda address: int(address) == exchange,
+        )
+        with pytest.raises(StopIteration) as end:
+            next(plan)
+        found: Selection = end.value.value
+        return found
+
+    apart = chosen(exchange=0)
+    assert apart.branches_known == 2
+    assert [list(choice.new_branches) for choice in apart.choices] == [
+        ["to 0.0.0.90 by AS100: 0.0.0.1 → 0.0.0.10 → 0.0.0.20 → 0.0.0.30 → 0.0.0.90"],
+        ["to 0.0.0.90 by AS200: 0.0.0.2 → 0.0.0.11 → 0.0.0.20 → 0.0.0.30 → 0.0.0.90"],
+    ]
+    # On the fabric of an exchange the address says nothing: the AS before it hands over.
+    owners[10] = owners[11] = 100
+    assert chosen(exchange=20).branches_known == 1

@@ -20,7 +20,8 @@ def mapped(tmp_path: Path) -> Iterator[Opener]:
     opened: list[AsMap] = []
 
     def make(rows: dict[str, Any]) -> AsMap:
-        writer = MMDBWriter(ip_version=4, database_type="test")
+        version = 6 if any(":" in network for network in rows) else 4
+        writer = MMDBWriter(ip_version=version, ipv4_compatible=version == 6, database_type="test")
         for network, row in rows.items():
             writer.insert_network(IPSet([network]), row)
         path = tmp_path / f"{len(opened)}.mmdb"
@@ -45,6 +46,38 @@ def mapped(tmp_path: Path) -> Iterator[Opener]:
 )
 def test_the_usual_field_names(mapped: Opener, row: dict[str, Any]) -> None:
     assert mapped({"10.1.0.0/16": row}).owner(ip_address("10.1.2.3")) == AsOwner(65001, "Edge Net")
+
+
+# As the maps have them, with what stands beside.
+FREE_MAPS = {
+    "GeoLite2-ASN": {
+        "autonomous_system_number": 65001,
+        "autonomous_system_organization": "Edge Net",
+    },
+    "DB-IP ASN Lite": {
+        "autonomous_system_number": 65001,
+        "autonomous_system_organization": "Edge Net",
+    },
+    "IPinfo Lite": {
+        "country": "Germany",
+        "country_code": "DE",
+        "continent": "Europe",
+        "asn": "AS65001",
+        "as_name": "Edge Net",
+        "as_domain": "edge.example",
+    },
+    "IPinfo ASN": {"asn": "AS65001", "name": "Edge Net", "domain": "edge.example"},
+    "IP2Location LITE ASN": {"asn": "65001", "as": "Edge Net"},
+}
+
+
+@pytest.mark.parametrize("name", FREE_MAPS)
+def test_the_free_maps_in_both_families(mapped: Opener, name: str) -> None:
+    row = FREE_MAPS[name]
+    owners = mapped({"10.1.0.0/16": row, "2001:db8:1::/48": row})
+    assert owners.owner(ip_address("10.1.2.3")) == AsOwner(65001, "Edge Net")
+    assert owners.owner(ip_address("2001:db8:1::7")) == AsOwner(65001, "Edge Net")
+    assert owners.owner(ip_address("2001:db8:2::7")) is None
 
 
 def test_the_longest_prefix_wins_and_gaps_are_unknown(mapped: Opener) -> None:

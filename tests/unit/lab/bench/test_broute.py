@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emodis.lab.bench.broute import judge, ways_of
+from emodis.lab.bench.broute import FAST_BPS, internet, judge, ways_of
 from emodis.lab.plan import make_plan
 from emodis.lab.topofile import find
 from emodis.lab.truth import path_truth
@@ -52,3 +52,11 @@ def test_no_answer() -> None:
     nothing = {**answer(), "runs": [{"result": None, "hint": "no route"}]}
     trial = judge("x", nothing, TRUTHS)
     assert (trial.right, trial.note) == (False, "no route")
+
+
+def test_every_other_internet_has_its_bottlenecks_at_the_destination() -> None:
+    for seed in range(6):
+        topology, destination, agents = internet(seed)
+        assert destination not in agents
+        slow = {link.a for link in topology.links if link.capacity_down_bps < FAST_BPS}
+        assert slow == {destination} if seed % 2 == 0 else destination in slow
