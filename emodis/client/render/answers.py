@@ -167,7 +167,7 @@ def _route(report: Report, index: int, runs: list[Decoded]) -> str:
     span = f"{hops[0]}" if len(hops) == 1 else f"{hops[0]} to {hops[-1]}"
     noun = "hop" if hops[-1] == 1 else "hops"
     if report.upstream:
-        return f"{where[0].upper()}{where[1:]} is {span} {noun} away"
+        return f"{where} is {span} {noun} away"
     verb = "are" if report.to_me else "is"
     name = "You" if report.to_me else where
     whom = "you" if report.to_me else "it"

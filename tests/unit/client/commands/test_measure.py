@@ -14,7 +14,7 @@ from emodis.techniques import registry
 from emodis.wire.v1.common_pb2 import END_CANCELLED, Ending, Outcome
 from emodis.wire.v1.prober_pb2 import ProberReady
 from emodis.wire.v1.techniques_pb2 import PingObservations, TrainRecord
-from tests.unit.client.builders import MS, call, failure, pathneck, ping, result, target
+from tests.unit.client.builders import MS, call, failure, pathneck, ping, result, target, traceroute
 from tests.unit.client.rig import FakeProber, Rig
 
 PATH = ("10.1.0.1", "10.2.0.1", "10.3.0.1", "10.6.0.2")
@@ -56,6 +56,12 @@ def test_ipv4_is_measured_unless_ipv6_is_wanted(arguments: list[str], address: s
     rig = Rig(prober=FakeProber([result("", ping()).outcome]))
     rig.run("measure", *arguments, "--tech", "ping")
     assert [run.target.address for run in rig.prober.runs] == [ip_address(address).packed]
+
+
+def test_an_address_is_not_written_with_a_capital(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(prober=FakeProber([result("", traceroute(*PATH)).outcome]))
+    rig.run("measure", "fd00:8::2", "--tech", "traceroute")
+    assert capsys.readouterr().out.startswith("fd00:8::2 is 4 hops away.")
 
 
 def test_several_destinations_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
