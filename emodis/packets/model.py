@@ -92,6 +92,10 @@ class Train:
     # Destination port of UDP and TCP; never incremented, else it would be another flow.
     port: int = 33434
     dscp: int = 0
+    # SYNs only: every probe is a flow of its own, from `flow` on. While a port that is open waits
+    # for the rest of a handshake, another SYN from the same port is not answered, so SYNs of one
+    # flow that follow one another within a round trip look lost.
+    spread: bool = False
     # How far the run is when this train has been sent, for people: (done, total).
     progress: tuple[int, int] | None = None
 

@@ -10,7 +10,7 @@ import attrs
 
 from emodis.packets.clocks import boottime_ns, realtime_offset_ns
 from emodis.packets.flight import Flight
-from emodis.packets.flow import ID_COUNT, Flow, IdBlock, Identity
+from emodis.packets.flow import FLOW_COUNT, ID_COUNT, Flow, IdBlock, Identity
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Address, Kind, Train, TrainOutcome
@@ -99,7 +99,7 @@ class RawTransport:
         sizes = [probe.size_bytes for probe in train.probes]
         flight = Flight(
             train,
-            batch=SendBatch(build(flow, train.probes, ids), sizes, flow.target),
+            batch=SendBatch(_packets(train, flow, ids, run), sizes, flow.target),
             ledger=ledger,
             read=functools.partial(parse, expected=expected),
             gate=Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns),
@@ -149,6 +149,19 @@ class RawTransport:
             identity = Identity.draw(source, target, self._chance)
             if not any(identity.overlaps(past) for past in recent):
                 return identity
+
+
+def _packets(train: Train, flow: Flow, ids: IdBlock, run: _Run) -> bytearray:
+    if not train.spread:
+        return build(flow, train.probes, ids)
+    if train.kind is not Kind.TCP_SYN:
+        raise ValueError("only SYNs can be spread over flows")
+    data = bytearray()
+    for index, probe in enumerate(train.probes):
+        number = (train.flow + index) % FLOW_COUNT
+        own = run.identity.flow(train.kind, number, port=train.port, dscp=train.dscp)
+        data += build(own, [probe], IdBlock(ids.at(index), 1))
+    return data
 
 
 def _expectation(train: Train, flow: Flow, run: _Run) -> Expectation:

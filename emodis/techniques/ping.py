@@ -100,6 +100,8 @@ class Ping(Skeleton[Parameters, PingObservations, PingResult]):
             wait_ns=round(chosen.timeout_s * NS_PER_S),
             port=chosen.port,
             dscp=chosen.dscp,
+            # A round trip may take longer than the time to the next probe.
+            spread=chosen.proto == "tcp",
             progress=(1, 1),
         )
         outcome = yield train

@@ -14,6 +14,7 @@ import pytest
 from emodis.packets.clocks import boottime_ns
 from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
 from emodis.packets.raw import RawTransport
+from emodis.packets.tape import Tape
 from emodis.packets.transport import FamilyMismatch
 from tests.integration.test_client_measure import may_send
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.skipif(not may_send(), reason="needs CAP_NET_RAW")
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 OURSELVES = {4: "127.0.0.1", 6: "::1"}
 SIZES = {4: 60, 6: 80}
+SYN = 0x02
 DEADLINE_NS = 10_000_000_000
 
 
@@ -66,6 +68,7 @@ def fly(
     port: int = 33434,
     dscp: int = 0,
     flow: int = 0,
+    spread: bool = False,
 ) -> TrainOutcome:
     sizes = sizes or (SIZES[version],)
     train = Train(
@@ -75,6 +78,7 @@ def fly(
         port=port,
         dscp=dscp,
         flow=flow,
+        spread=spread,
     )
     word = Never()
     transport.begin(ip_address(OURSELVES[version]), max_bytes=0)
@@ -146,6 +150,26 @@ def test_an_open_port_says_so(transport: RawTransport, version: int) -> None:
         sizes = (SIZES[version], SIZES[version] - 20, 500)
         outcome = fly(transport, version, Kind.TCP_SYN, sizes=sizes, port=port)
     assert kinds(outcome) == [ReplyKind.SYN_ACK] * 3
+
+
+def test_syns_may_have_a_source_port_each(transport: RawTransport, version: int) -> None:
+    tape = Tape()
+    transport.record(tape)
+    sizes = (SIZES[version],) * 300
+    outcome = fly(transport, version, Kind.TCP_SYN, sizes=sizes, flow=255, spread=True)
+    transport.record(None)
+    assert kinds(outcome) == [ReplyKind.RESET] * 300
+    header = {4: 20, 6: 40}[version]
+    ports = [
+        int.from_bytes(packet[header : header + 2], "big")
+        for _, packet in tape.take()
+        if packet[header + 13] == SYN
+    ]
+    # There are 256 flows, and the last is followed by the first.
+    assert ports[1:257] == list(range(ports[1], ports[1] + 256))
+    assert ports[0] == ports[256]
+    with pytest.raises(ValueError, match="only SYNs"):
+        fly(transport, version, Kind.UDP, spread=True)
 
 
 def test_a_port_that_talks_is_heard(transport: RawTransport, version: int) -> None:

@@ -16,8 +16,28 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.utils import PcapReader
 
 from emodis.lab.lab import Lab
+from emodis.lab.topofile import parse
 
 pytestmark = pytest.mark.lab
+
+# A round trip of 200 ms.
+FAR = """
+[as.65001]
+name = "One"
+[nodes]
+h1 = { kind = "host", asn = 65001 }
+r1 = { kind = "router", asn = 65001 }
+h2 = { kind = "host", asn = 65001 }
+[[links]]
+a = "h1"
+b = "r1"
+capacity_bps = 100_000_000
+[[links]]
+a = "r1"
+b = "h2"
+capacity_bps = 100_000_000
+delay_s = 0.1
+"""
 
 # What every script begins with; prints one JSON document. The destination answers as Linux does by
 # default, a burst of six UDP probes and one more a second, so the scripts do not ask it often.
@@ -204,6 +224,28 @@ def test_an_open_port_answers_and_our_kernel_takes_it_back(
     ]
     # Nothing is left half open there.
     assert flags == ["S", "R"] * 4
+
+
+HALF_OPEN = """
+transport.begin(there, max_bytes=0)
+syns = probes([64] * 4, after_ns=10_000_000)
+print(json.dumps([
+    shown(fly(syns, kind=Kind.TCP_SYN, port=7007, flow=flow, spread=spread, wait_ns=10**9))
+    for flow, spread in ((0, False), (10, True))]))
+"""
+
+
+def test_syns_that_follow_one_another_within_a_round_trip_need_ports_of_their_own() -> None:
+    with Lab.up(parse(FAR, place="far", default_name="far")) as lab:
+        command = [sys.executable, "-c", SERVER]
+        with lab.popen("h2", command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "listening\n"
+            together, spread = flown(lab, HALF_OPEN)
+            server.kill()
+    answered = [echo["reply"] is not None for echo in together["echoes"]]
+    assert answered == [True, False, False, False]
+    assert [echo["reply"][1] for echo in spread["echoes"]] == ["syn-ack"] * 4
 
 
 ABORTED = """
