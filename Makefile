@@ -1,8 +1,8 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Needs python3 (3.11 or newer) with
 # venv, git and make; everything else goes into .venv, nothing into the system.
-.PHONY: help demo test quick fuzz lint format-check ruff mypy imports proto proto-code proto-check install-check coverage install clean
+.PHONY: help demo test quick fuzz bench lint format-check ruff mypy imports proto proto-code proto-check install-check coverage install clean
 PYTHON ?= python3
-# More for pytest: make test ARGS="-k store"
+# More for pytest, or for the benchmark: make test ARGS="-k store"
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,11 @@ quick: $(STAMP)  ## what needs neither root nor namespaces nor patience
 
 fuzz: $(STAMP)  ## minutes of random input for the tests that draw theirs
 	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz $(ARGS) tests/model tests/unit
+
+bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures are reported of; hours
+	@mkdir -p .build
+	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 400 --others 60 --flat 100 \
+	  --json .build/accuracy.json $(ARGS)
 
 lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
 

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +26,9 @@ from emodis.lab.lab import Lab, read_topology
 from emodis.lab.topofile import render, shipped
 from emodis.lab.topology import IcmpLimits, Topology
 from emodis.lab.truth import DEFAULT_PACKET_BYTES, LinkTruth, Truth
+
+if TYPE_CHECKING:
+    from emodis.lab.bench.trial import Trial
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 MBPS = 1_000_000
@@ -157,14 +161,43 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--paths", default=20, type=click.IntRange(0), help="Paths with a bottleneck. [20]")
-@click.option("--flat", default=10, type=click.IntRange(0), help="Paths without one. [10]")
-@click.option("--seed", default=0, type=click.IntRange(0), help="The first path's seed. [0]")
-def accuracy(paths: int, flat: int, seed: int) -> None:
-    """How often Pathneck names the right link, on random paths, one after the other."""
-    from emodis.lab.bench.accuracy import run
+@click.option("--paths", default=20, type=click.IntRange(0), help="Clear bottlenecks. [20]")
+@click.option("--others", default=0, type=click.IntRange(0), help="Of each other kind. [0]")
+@click.option("--flat", default=10, type=click.IntRange(0), help="Paths without any. [10]")
+@click.option(
+    "--seeds",
+    type=click.Choice(["development", "reported"]),
+    default="development",
+    help="Whose figures are reported must not be looked at while working. [development]",
+)
+@click.option("--seed", default=0, type=click.IntRange(0), help="The first path's number. [0]")
+@click.option("--json", "file", metavar="FILE", help="Keep every trial there, too.")
+def accuracy(paths: int, others: int, flat: int, seeds: str, seed: int, file: str | None) -> None:
+    """How often Pathneck names the right link, on random paths, one after the other.
 
-    run(seed, paths, flat, click.echo)
+    Half of the paths with a clear bottleneck carry other traffic. The other kinds: the tight link
+    is not the narrow one; no rule at all; routers that answer seldom or never; loss.
+    """
+    from pathlib import Path
+
+    from emodis.lab.bench import accuracy as bench_accuracy
+    from emodis.lab.bench.paths import Seeds
+
+    counts = {"clear": paths - paths // 2, "loaded": paths // 2}
+    counts |= dict.fromkeys(("tight", "any", "quiet", "lossy"), others)
+    counts["flat"] = flat
+    chosen = Seeds(seeds)
+
+    def keep(trials: Sequence[Trial]) -> None:
+        if file:
+            content = bench_accuracy.document(trials, counts, seeds=chosen, first=seed)
+            try:
+                bench_accuracy.write(Path(file), content)
+            except OSError as error:
+                raise LabError(f"cannot write {file}: {error.strerror}") from error
+
+    keep(())
+    bench_accuracy.run(counts, seeds=chosen, first=seed, say=click.echo, keep=keep)
 
 
 @bench.command()

@@ -53,10 +53,10 @@ def random_path(
     chance = random.Random(f"path {seed}")
     count = links or chance.randint(MIN_LINKS, MAX_LINKS)
     narrow = bottleneck or chance.randint(1, count)
-    narrow_bps = _rate(chance, MIN_BPS, MAX_BPS / CLEAR_RATIO)
+    narrow_bps = random_rate_bps(chance, MIN_BPS, MAX_BPS / CLEAR_RATIO)
     drawn_ratio = MIN_CROSS_RATIO + (MAX_CROSS_RATIO - MIN_CROSS_RATIO) * chance.random()
     ratio = cross_ratio if cross_ratio is not None else drawn_ratio * (seed % 2)
-    capacities = [_rate(chance, narrow_bps * CLEAR_RATIO, MAX_BPS) for _ in range(count)]
+    capacities = [random_rate_bps(chance, narrow_bps * CLEAR_RATIO, MAX_BPS) for _ in range(count)]
     capacities[narrow - 1] = narrow_bps
     if flat:
         capacities, ratio = [narrow_bps] * count, 0.0
@@ -66,7 +66,7 @@ def random_path(
         traffic = (_load(names[narrow - 1], names[narrow], narrow_bps * ratio, seed),)
     return Topology(
         name=f"{'flat' if flat else 'path'}-{seed}",
-        systems=_systems(2),
+        systems=systems(2),
         nodes={name: _node(name, FIRST_ASN + (k > count // 2)) for k, name in enumerate(names)},
         links=tuple(
             Link(a=a, b=b, capacity_up_bps=bps, capacity_down_bps=bps)
@@ -96,13 +96,13 @@ def random_internet(seed: int, *, transits: int = 3, edges: int = 5) -> Topology
         upstreams = chance.sample(cores, chance.choice((1, 2)))
         links += [_plain(upstream, border) for upstream in upstreams]
         links.append(_plain(border, access))
-        down_bps = _rate(chance, 5 * MBPS, 50 * MBPS)
+        down_bps = random_rate_bps(chance, 5 * MBPS, 50 * MBPS)
         links.append(
             Link(a=host, b=access, capacity_up_bps=down_bps // 2, capacity_down_bps=down_bps)
         )
     return Topology(
         name=f"internet-{seed}",
-        systems=_systems(transits + edges),
+        systems=systems(transits + edges),
         nodes=nodes,
         links=tuple(links),
         traffic=tuple(_loads(chance, loaded, seed)),
@@ -111,7 +111,7 @@ def random_internet(seed: int, *, transits: int = 3, edges: int = 5) -> Topology
 
 def _loads(chance: random.Random, links: list[Link], seed: int) -> Iterator[Traffic]:
     for k, link in enumerate(links):
-        rate_bps = _rate(chance, 5 * MBPS, 20 * MBPS)
+        rate_bps = random_rate_bps(chance, 5 * MBPS, 20 * MBPS)
         yield _load(link.a, link.b, rate_bps, seed + k)
 
 
@@ -126,13 +126,13 @@ def _load(sender: str, receiver: str, rate_bps: float, seed: int) -> Traffic:
     )
 
 
-def _rate(chance: random.Random, low_bps: float, high_bps: float) -> int:
+def random_rate_bps(chance: random.Random, low_bps: float, high_bps: float) -> int:
     """Log-uniform, so that slow links are as likely as fast ones; whole 10 kbit/s."""
     log_bps = math.log(low_bps) + (math.log(high_bps) - math.log(low_bps)) * chance.random()
     return math.ceil(math.exp(log_bps) / 10_000) * 10_000
 
 
-def _systems(count: int) -> dict[int, System]:
+def systems(count: int) -> dict[int, System]:
     numbers = range(FIRST_ASN, FIRST_ASN + count)
     return {asn: System(asn=asn, name=f"Network {asn - FIRST_ASN + 1}") for asn in numbers}
 

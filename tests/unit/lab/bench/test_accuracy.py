@@ -1,71 +1,66 @@
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from emodis.lab.bench import accuracy
-from emodis.lab.plan import make_plan
+from emodis.lab.bench.paths import Seeds
+from emodis.lab.bench.trial import Trial
+from emodis.lab.cli import lab
 from emodis.lab.topology import Topology
-from emodis.lab.truth import path_truth
+from tests.unit.lab.bench.builders import trial
 
 
-def choke_of(topology: Topology) -> int:
-    return path_truth(make_plan(topology), accuracy.SOURCE, accuracy.DESTINATION).choke.ttl
+@pytest.fixture(autouse=True)
+def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(topology: Topology, kind: str, number: int) -> Trial:
+        return trial(name=topology.name, kind=kind, number=number)
+
+    monkeypatch.setattr(accuracy, "measure", measure)
 
 
-def trial(**more: Any) -> accuracy.Trial:
-    usual = {
-        "name": "path-1",
-        "links": 6,
-        "choke_ttl": 3,
-        "cross_ratio": 0.0,
-        "named_ttl": 3,
-        "named_from_ttl": 2,
-        "bound_bps": 1,
-        "capacity_bps": 1,
-        "duration_s": 1.0,
-        "sent_bytes": 1,
-        "word": "good",
-        "note": "",
-    }
-    return accuracy.Trial(**{**usual, **more})
-
-
-def test_first_and_last_links_have_their_share_and_half_are_loaded() -> None:
-    found = list(accuracy.paths(0, 20))
-    chokes = [(choke_of(topology), len(topology.links)) for topology in found]
-    assert sum(choke == 1 for choke, _ in chokes) >= 4
-    assert sum(choke == links for choke, links in chokes) >= 4
-    assert sum(bool(topology.traffic) for topology in found) == 10
-    assert {links for _, links in chokes} <= {5, 6, 7, 8, 9}
-
-
-def test_a_flat_path_is_choked_by_its_first_link_only() -> None:
-    assert [choke_of(topology) for topology in accuracy.flat_paths(0, 10)] == [1] * 10
-
-
-@pytest.mark.parametrize(
-    ("named", "right", "false"),
-    [((2, 3), True, True), ((1, 3), False, True), ((0, 1), False, False), ((0, 0), False, False)],
-)
-def test_only_exactly_the_right_link_is_right(
-    named: tuple[int, int], right: bool, false: bool
-) -> None:
-    got = trial(named_from_ttl=named[0], named_ttl=named[1])
-    assert (got.right, got.false) == (right, false)
-
-
-def test_a_failed_measurement_is_no_hit_and_no_false_alarm() -> None:
-    failed = trial(named_ttl=-1, named_from_ttl=0)
-    assert not failed.right
-    assert not failed.false
-
-
-def test_every_path_gets_a_line_and_the_shares_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "measure", lambda topology: trial(name=topology.name))
+def test_every_path_gets_a_line_and_the_shares_come_last() -> None:
     lines: list[str] = []
-    accuracy.run(7, 2, 1, lines.append)
-    assert [line.split(":")[0] for line in lines[:3]] == ["path-7", "path-8", "flat-7"]
-    assert lines[3].startswith("the right link was named: 2 of 2")
-    assert lines[-1].startswith("a false bottleneck was named on a flat path: 1 of 1")
+    kept: list[int] = []
+    trials = accuracy.run(
+        {"clear": 2, "flat": 1},
+        seeds=Seeds.REPORTED,
+        first=7,
+        say=lines.append,
+        keep=lambda so_far: kept.append(len(so_far)),
+    )
+    assert [line.split(":")[0] for line in lines[:3]] == ["clear-7", "clear-8", "flat-7"]
+    assert lines[4] == "reported seeds from 7"
+    assert lines[6].startswith("right link, clear, idle")
+    assert lines[-1].startswith("false bottleneck on a flat path")
+    assert kept == [1, 2, 3]
+    assert len(trials) == 3
+
+
+def test_the_command_keeps_its_trials(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    arguments = ["--paths", "3", "--others", "1", "--flat", "1", "--seed", "5", "--json", str(file)]
+    done = CliRunner().invoke(lab, ["bench", "accuracy", *arguments])
+    assert done.exit_code == 0, done.output
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert (kept["schema"], kept["seeds"], kept["first_seed"]) == (
+        "emodis.accuracy/1",
+        "development",
+        5,
+    )
+    assert [one["kind"] for one in kept["trials"]] == [
+        *["clear"] * 2,
+        *["loaded", "tight", "any", "quiet", "lossy", "flat"],
+    ]
+    assert kept["shares"][0]["label"] == "right link, clear, idle"
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    arguments = ["bench", "accuracy", "--json", str(tmp_path / "no" / "x.json")]
+    done = CliRunner().invoke(lab, arguments)
+    assert "cannot write" in str(done.exception)
+    assert "clear-0" not in done.output
