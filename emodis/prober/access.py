@@ -7,6 +7,7 @@ import random
 from emodis.packets.raw import RawTransport
 from emodis.packets.transport import Transport
 from emodis.packets.unprivileged import UnprivilegedTransport
+from emodis.prober.steadiness import Footing
 from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, TRANSPORT_UNPRIVILEGED
 from emodis.wire.v1.common_pb2 import Transport as TransportWord
 
@@ -18,6 +19,11 @@ NO_RAW_SOCKETS = (
 NO_ECHO = (
     "no ICMP echo either: sysctl net.ipv4.ping_group_range keeps this user's group from it; "
     "ping will fail unless it uses UDP"
+)
+NO_REAL_TIME = (
+    "{footing} instead of real-time priority: on a busy host more trains are spoiled and sent "
+    "again; for it start as root, or with the capability "
+    "(systemd: AmbientCapabilities=CAP_SYS_NICE)"
 )
 
 
@@ -34,11 +40,13 @@ def word(transport: Transport) -> TransportWord.ValueType:
     return TRANSPORT_RAW if transport.can_mute else TRANSPORT_UNPRIVILEGED
 
 
-def remarks(transport: Transport) -> list[str]:
+def remarks(transport: Transport, footing: Footing) -> list[str]:
     """What this host lacks, and what to do about it, a line each; for its log."""
-    if transport.can_mute:
-        return []
-    lacks = [NO_RAW_SOCKETS]
-    if not (isinstance(transport, UnprivilegedTransport) and transport.can_echo):
+    lacks = []
+    if not transport.can_mute:
+        lacks.append(NO_RAW_SOCKETS)
+    if isinstance(transport, UnprivilegedTransport) and not transport.can_echo:
         lacks.append(NO_ECHO)
+    if footing is not Footing.REAL_TIME:
+        lacks.append(NO_REAL_TIME.format(footing=footing.value))
     return lacks

@@ -25,6 +25,7 @@ from emodis.prober.capture import Capture
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
 from emodis.prober.privileges import die_with_parent, wake_on_time
 from emodis.prober.protocol import Channel, RunInterrupt
+from emodis.prober.steadiness import Footing, Steadiness, find_footing
 from emodis.techniques import registry
 from emodis.techniques.base import BadParameters, Context, Conversational, Measured, Technique
 from emodis.techniques.registry import UnknownTechnique
@@ -68,8 +69,11 @@ class Worker:
         transport: Transport,
         lookup: Callable[[str], Conversational],
         chance: random.Random,
+        footing: Footing = Footing.NORMAL,
     ) -> None:
         self._channel = channel
+        self._footing = footing
+        self._steadiness = Steadiness(footing)
         self._transport = transport
         self._made_by = access.word(transport)
         self._lookup = lookup
@@ -92,7 +96,7 @@ class Worker:
             tx_stamp=self._transport.tx_stamp,
             rx_stamp=self._transport.rx_stamp,
             pid=os.getpid(),
-            remarks=access.remarks(self._transport),
+            remarks=access.remarks(self._transport, self._footing),
         )
 
     def _finish(self, run: ProberRun, outcome: Outcome) -> None:
@@ -151,9 +155,10 @@ class Worker:
             train = next(conversation)
             while True:
                 self._wait(train, run, interrupt)
-                outcome = self._transport.exchange(
-                    train, stop_by_boottime_ns=run.stop_by_boottime_ns, interrupt=interrupt
-                )
+                with self._steadiness.held():
+                    outcome = self._transport.exchange(
+                        train, stop_by_boottime_ns=run.stop_by_boottime_ns, interrupt=interrupt
+                    )
                 capture.keep()
                 self._check(run, interrupt, outcome.cut_short)
                 self._report(train, run)
@@ -274,7 +279,7 @@ def main() -> int:
     channel = Channel(socket.socket(fileno=arguments.fd))
     gc.freeze()
     try:
-        Worker(channel, transport, registry.conversational, chance).serve()
+        Worker(channel, transport, registry.conversational, chance, find_footing()).serve()
     except Exception as error:
         complain(_in_one_line(error))
         return os.EX_SOFTWARE

@@ -10,6 +10,7 @@ from emodis.packets.transport import NotPermitted
 from emodis.packets.trial import Trial
 from emodis.packets.unprivileged import UnprivilegedTransport
 from emodis.prober import access
+from emodis.prober.steadiness import Footing
 from emodis.wire.v1.common_pb2 import TRANSPORT_UNPRIVILEGED
 
 
@@ -34,16 +35,25 @@ def test_without_raw_sockets_it_is_the_unprivileged_one_and_says_so(
     transport = access.open_transport(random.Random(1))
     assert isinstance(transport, UnprivilegedTransport)
     assert access.word(transport) == TRANSPORT_UNPRIVILEGED
-    assert access.remarks(transport) == [access.NO_RAW_SOCKETS]
+    assert access.remarks(transport, Footing.REAL_TIME) == [access.NO_RAW_SOCKETS]
 
 
 def test_without_icmp_sockets_it_says_that_too(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, echo=False)
     transport = access.open_transport(random.Random(1))
-    assert access.remarks(transport) == [access.NO_RAW_SOCKETS, access.NO_ECHO]
+    assert access.remarks(transport, Footing.REAL_TIME) == [access.NO_RAW_SOCKETS, access.NO_ECHO]
 
 
 def test_a_kernel_that_reports_no_errors_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, errors=False)
     with pytest.raises(NotPermitted, match="does not report ICMP errors"):
         access.open_transport(random.Random(1))
+
+
+def test_a_host_without_real_time_priority_says_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel(monkeypatch)
+    transport = access.open_transport(random.Random(1))
+    remarks = access.remarks(transport, Footing.NICE)
+    assert remarks[1].startswith("a raised priority instead of real-time priority")
