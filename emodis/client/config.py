@@ -17,7 +17,14 @@ from emodis.client.exits import Exit, Trouble
 FORMATS = ("table", "json")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_KEYS = {"master": str, "insecure": bool, "as_map": str, "format": str, "token": str}
+_KEYS = {
+    "master": str,
+    "insecure": bool,
+    "as_map": str,
+    "format": str,
+    "token": str,
+    "no_names": bool,
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +35,7 @@ class Flags:
     insecure: bool | None = None
     as_map: str | None = None
     format: str | None = None
+    no_names: bool | None = None
     verbose: bool = False
 
 
@@ -40,6 +48,8 @@ class Settings:
     as_map: Path | None
     format: str
     verbose: bool
+    # Look up the host names of hops.
+    names: bool = True
     token: str = attrs.field(default="", repr=False)
 
 
@@ -60,6 +70,7 @@ def settle(flags: Flags, environ: Mapping[str, str]) -> Settings:
         as_map=Path(told["as_map"]).expanduser() if told.get("as_map") else None,
         format=told.get("format", "table"),
         verbose=flags.verbose,
+        names=not told.get("no_names", False),
         token=told.get("token", ""),
     )
 

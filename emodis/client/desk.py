@@ -5,11 +5,11 @@ Everything that tests replace stands here; `runtime` fills it with the real thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from emodis.client.calls import Call
@@ -67,6 +67,11 @@ class Interrupts:
         return True
 
 
+def nameless(addresses: Sequence[str]) -> Deferred[dict[str, str]]:
+    """Nobody has a name."""
+    return succeed({})
+
+
 @attrs.define
 class Desk:
     """All of it."""
@@ -78,6 +83,8 @@ class Desk:
     resolve: Callable[[str], Deferred[list[str]]]
     boottime_ns: Callable[[], int]
     interrupts: Interrupts = attrs.field(factory=Interrupts)
+    # Host names of addresses, as far as there are any; never fails.
+    names: Callable[[Sequence[str]], Deferred[dict[str, str]]] = nameless
 
 
 class Runtime(Protocol):

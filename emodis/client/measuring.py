@@ -20,6 +20,7 @@ from emodis.client.desk import Desk
 from emodis.client.exits import Exit, Trouble
 from emodis.client.finish import Finish, Way
 from emodis.client.live import View, view
+from emodis.client.naming import add_names
 from emodis.client.render import as_json
 from emodis.client.render.directory import choice as choice_line
 from emodis.client.render.edges import explained
@@ -78,6 +79,12 @@ class Measuring:
     reports: list[Report] = attrs.field(factory=list)
 
     async def work(self, desk: Desk) -> list[Report]:
+        """Measure, then look up who was met on the way."""
+        reports = await self._measure(desk)
+        await add_names(desk, reports)
+        return reports
+
+    async def _measure(self, desk: Desk) -> list[Report]:
         """This host first, then the agents, so that the two do not disturb each other."""
         wishes = self.order.wishes
         if self.order.direction in {"upstream", "both"}:
@@ -143,16 +150,20 @@ def read_back(
     _check_manner(settings, manner)
     as_map = upstream.open_map(settings.as_map)
     seen = _view(shell, settings)
-    try:
-        report = shell.runtime(settings).run(
-            lambda desk: service.results(
-                desk,
-                measurement_id,
-                seen.take,
-                follow=follow,
-                with_observations=manner.observations or manner.plot,
-            )
+
+    async def work(desk: Desk) -> Report:
+        found = await service.results(
+            desk,
+            measurement_id,
+            seen.take,
+            follow=follow,
+            with_observations=manner.observations or manner.plot,
         )
+        await add_names(desk, [found])
+        return found
+
+    try:
+        report = shell.runtime(settings).run(work)
     finally:
         seen.close()
     limits = [thresholds.parse(text, report.call.technique) for text in fail_if]

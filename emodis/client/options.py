@@ -68,6 +68,17 @@ def as_map_option(command: F) -> F:
     )(command)
 
 
+def names_option(command: F) -> F:
+    """Whether to look hops up."""
+    return _flag(
+        "-n",
+        "--no-names",
+        is_flag=True,
+        note="no_names",
+        help="Do not look up the host names of hops.",
+    )(command)
+
+
 def format_option(command: F) -> F:
     """How to print."""
     return _flag(

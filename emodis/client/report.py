@@ -36,6 +36,8 @@ class Report:
     results: dict[RunId, Result] = attrs.field(factory=dict)
     ended: Ended | None = None
     finish: Finish = COMPLETE
+    # Host names of addresses in the results, as far as they were looked up and have one.
+    names: dict[Address, str] = attrs.field(factory=dict)
 
     def take(self, message: ToClient) -> None:
         """Learn from a message of the master; others than these teach nothing."""

@@ -21,10 +21,11 @@ from zope.interface import provider
 from emodis.client.calls import Call
 from emodis.client.config import Settings, state_dir
 from emodis.client.connection import Conversation, hello
-from emodis.client.desk import Asking, Desk, Interrupts, Prober, Work
+from emodis.client.desk import Asking, Desk, Interrupts, Prober, Work, nameless
 from emodis.client.exits import Exit, Interrupted, Trouble
 from emodis.client.identity import client_id
 from emodis.client.names import Lookup, resolver
+from emodis.client.naming import namer
 from emodis.client.places import objection
 from emodis.wire.endpoints import dialling_endpoint
 from emodis.wire.uri import CLIENT_PORT, BadUri, MasterUri, parse_master_uri
@@ -116,6 +117,9 @@ class ReactorRuntime:
             master=RemoteMaster(self.reactor, self.settings, resolve),
             prober=self._prober,
             resolve=resolve,
+            names=namer(self.reactor, in_a_thread(self.reactor))
+            if self.settings.names
+            else nameless,
             boottime_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             interrupts=interrupts,
         )

@@ -10,6 +10,7 @@ from emodis.client.options import (
     fail_if_option,
     format_option,
     ipv6_option,
+    names_option,
     observations_option,
     parameter_option,
     plot_option,
@@ -28,6 +29,7 @@ from emodis.client.shell import Shell
 @plot_option
 @observations_option
 @fail_if_option
+@names_option
 @format_option
 @as_map_option
 @verbose_option

@@ -10,6 +10,7 @@ from emodis.client.options import (
     format_option,
     general_options,
     ipv6_option,
+    names_option,
     parameter_option,
     technique_option,
 )
@@ -55,6 +56,7 @@ from emodis.client.shell import Shell
 @click.option("--dry-run", is_flag=True, help="Say who would measure and what it would cost.")
 @click.option("--detach", is_flag=True, help="Print the measurement's id and leave it running.")
 @fail_if_option
+@names_option
 @format_option
 @general_options
 @click.pass_obj

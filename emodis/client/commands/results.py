@@ -8,6 +8,7 @@ from emodis.client.options import (
     fail_if_option,
     format_option,
     general_options,
+    names_option,
     observations_option,
     plot_option,
 )
@@ -20,6 +21,7 @@ from emodis.client.shell import Shell
 @plot_option
 @observations_option
 @fail_if_option
+@names_option
 @format_option
 @general_options
 @click.pass_obj

@@ -98,12 +98,23 @@ def _measurement(report: Report, observations: bool) -> dict[str, Any]:
         "complete": ended is not None or (report.upstream and report.finish.way is Way.COMPLETE),
         "error": _error(report),
         "as_map": report.as_map,
-        "owners": [
-            {"address": str(place), "asn": owner.asn, "as_name": owner.as_name}
-            for place, owner in report.owners.items()
-        ],
+        "owners": _owners(report),
         "runs": [_run(result, report.call.technique, observations) for result in report.ordered],
     }
+
+
+def _owners(report: Report) -> list[dict[str, Any]]:
+    """Addresses of which anything is known; AS 0 = unknown, name null = none."""
+    owners = report.owners
+    return [
+        {
+            "address": str(place),
+            "asn": owners[place].asn if place in owners else 0,
+            "as_name": owners[place].as_name if place in owners else "",
+            "name": report.names.get(place),
+        }
+        for place in dict.fromkeys((*owners, *report.names))
+    ]
 
 
 def _run(result: Result, technique: str, observations: bool) -> dict[str, Any]:

@@ -61,8 +61,9 @@ def traceroute_grid(report: Report, run: Decoded) -> Grid:
     """A hop has a line for each address where rounds or flows took several ways."""
     result: TracerouteResult = run.value
     numbers = [Column(name, right=True) for name in ("RTT", "answers")]
-    grid = Grid([*_PLACE, *numbers, Column("")])
+    grid = Grid([*_PLACE[:2], Column("name", gives=True), _PLACE[2], *numbers, Column("")])
     owners = _owners(report)
+    names = {str(place): name for place, name in report.names.items()}
     branches: dict[int, list[bytes]] = {}
     for node in result.graph.nodes:
         branches.setdefault(node.ttl, []).append(node.address)
@@ -74,13 +75,13 @@ def traceroute_grid(report: Report, run: Decoded) -> Grid:
         places += [place for place in branches.get(hop.ttl, ()) if place not in places]
         first, *others = places or [b""]
         grid.add(
-            *_place(hop.ttl, first, owners),
+            *_named_place(hop.ttl, first, owners, names),
             time(median(rtts)) if rtts else "",
             f"{answered}/{len(hop.answers)}",
             _remark(hop, result),
         )
         for other in others:
-            grid.add(*_place(None, other, owners), "", "", "")
+            grid.add(*_named_place(None, other, owners, names), "", "", "")
     return grid
 
 
@@ -110,6 +111,13 @@ def path_end(result: TracerouteResult) -> str:
 def _place(ttl: int | None, packed: bytes, owners: dict[str, AddressOwner]) -> tuple[str, str, str]:
     where = address(packed)
     return "" if ttl is None else str(ttl), where, owner(owners.get(where))
+
+
+def _named_place(
+    ttl: int | None, packed: bytes, owners: dict[str, AddressOwner], names: dict[str, str]
+) -> tuple[str, str, str, str]:
+    number, where, whose = _place(ttl, packed, owners)
+    return number, where, names.get(where, ""), whose
 
 
 def _owners(report: Report) -> dict[str, AddressOwner]:

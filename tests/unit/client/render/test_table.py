@@ -147,6 +147,16 @@ def test_parallel_routes_are_lines_of_their_hop_and_counted() -> None:
     assert "no parallel routes; " in rendered(report("traceroute", result("ams", alone)))
 
 
+def test_hops_have_their_names_where_they_were_looked_up() -> None:
+    made = report("traceroute", result("ams", traceroute(*PATH), owners=True))
+    made.names[ip_address("10.2.0.1")] = "core\x1b[2J.example.net"
+    lines = rendered(made, width=140).splitlines()
+    (heading,) = [line for line in lines if line.startswith("hop")]
+    assert heading.split() == ["hop", "address", "name", "AS", "RTT", "answers"]
+    (named,) = [line for line in lines if "10.2.0.1" in line]
+    assert "core [2J.example.net" in named
+
+
 def test_what_is_odd_about_a_hop_stands_beside_it() -> None:
     odd = traceroute("10.1.0.1", "10.2.0.1", "10.3.0.1", "10.6.0.9")
     first, second, third, last = odd.hops
