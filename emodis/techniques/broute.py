@@ -11,10 +11,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import attrs
+from google.protobuf.message import Message
 
 from emodis.packets.model import Address
 from emodis.techniques import edge_routes, records
-from emodis.techniques.base import Child, Measured, Pair, Plan, Scene, Spend, Stored, Technique
+from emodis.techniques.base import (
+    Child,
+    Measured,
+    Pair,
+    Plan,
+    Scene,
+    Spend,
+    Stored,
+    Technique,
+    Vantage,
+)
 from emodis.techniques.broute_estimator import edge_of, estimate
 from emodis.techniques.discovery import LIGHT_TRACEROUTE, Candidate, is_route, lookers
 from emodis.techniques.parameters import real, whole
@@ -38,6 +49,9 @@ from emodis.wire.v1.common_pb2 import Blame, Body, Ending, Outcome, Quality
 _TRACEROUTE = Traceroute()
 _PATHNECK = Pathneck()
 _DAY_S = 86_400.0
+# What may travel with a result is limited; no more stored ones are used than fit in, newest first.
+_ROUTES_BYTES = 512 << 10
+_MEASURES_BYTES = 128 << 10
 
 NO_MAP = (
     "no address-to-AS map: branches are told apart by their addresses alone, and there is no tree "
@@ -101,7 +115,7 @@ class Broute(PlanSkeleton[Parameters, BrouteObservations, BrouteResult]):
         seen = {
             index: _start(scene, index) for index in sorted({index for _, index in scene.pairs})
         }
-        missing = frozenset(pair for pair in _tracing(scene) if not _has_route(seen, pair))
+        missing = _without_route(scene, seen)
         if missing:
             outcomes = yield _child(LIGHT_TRACEROUTE, missing, Policy.POLICY_LOCK)
             for pair in sorted(missing):
@@ -169,20 +183,57 @@ def _start(scene: Scene, index: int) -> BrouteObservations:
         as_map=scene.owner is not None,
         asked=sorted(agent for agent, where in scene.pairs if where == index),
     )
-    for (agent, where), stored in sorted(scene.known.get(_TRACEROUTE.NAME, {}).items()):
-        if where == index and is_route(stored.body):
-            observations.routes.append(_route(agent, stored, scene))
-    for (agent, where), stored in sorted(scene.known.get(_PATHNECK.NAME, {}).items()):
-        if where == index:
-            measure = _result(agent, stored.body, stored.started_unix_ns)
-            if measure.HasField("result"):
-                measure.reused = True
-                observations.measures.append(measure)
+    asked = frozenset(observations.asked)
+    vantages = {one.id: one for one in scene.agents}
+    room = _Room(_ROUTES_BYTES)
+    for agent, stored in _known(scene, _TRACEROUTE.NAME, index, asked):
+        if is_route(stored.body):
+            route = _route(agent, stored, scene, vantages.get(agent))
+            if room.takes(route):
+                observations.routes.append(route)
+            else:
+                observations.routes_left_out += 1
+    room = _Room(_MEASURES_BYTES)
+    for agent, stored in _known(scene, _PATHNECK.NAME, index, asked):
+        measure = _result(agent, stored.body, stored.started_unix_ns)
+        if measure.HasField("result") and room.takes(measure):
+            measure.reused = True
+            observations.measures.append(measure)
     return observations
 
 
-def _has_route(seen: Mapping[int, BrouteObservations], pair: Pair) -> bool:
-    return any(route.agent_id == pair[0] for route in seen[pair[1]].routes)
+def _known(
+    scene: Scene, technique: str, index: int, asked: frozenset[str]
+) -> list[tuple[str, Stored]]:
+    """Stored results to one destination: those of the agents that are asked, then the newest."""
+    mine = [
+        (agent, stored)
+        for (agent, where), stored in scene.known.get(technique, {}).items()
+        if where == index
+    ]
+    return sorted(
+        mine, key=lambda entry: (entry[0] not in asked, -entry[1].started_unix_ns, entry[0])
+    )
+
+
+@attrs.define
+class _Room:
+    """Takes messages as long as they fit into so many bytes."""
+
+    left_bytes: int
+
+    def takes(self, message: Message) -> bool:
+        size_bytes = message.ByteSize()
+        if size_bytes > self.left_bytes:
+            return False
+        self.left_bytes -= size_bytes
+        return True
+
+
+def _without_route(scene: Scene, seen: Mapping[int, BrouteObservations]) -> frozenset[Pair]:
+    """Of those who look, who does not know the way to which destination."""
+    has = {(route.agent_id, index) for index, found in seen.items() for route in found.routes}
+    return frozenset(pair for pair in _tracing(scene) if pair not in has)
 
 
 def _take_route(
@@ -190,13 +241,13 @@ def _take_route(
 ) -> None:
     if outcome is not None and is_route(outcome.result):
         stored = Stored(body=outcome.result, started_unix_ns=outcome.started_unix_ns)
-        observations.routes.append(_route(agent, stored, scene))
+        vantage = next((one for one in scene.agents if one.id == agent), None)
+        observations.routes.append(_route(agent, stored, scene, vantage))
     else:
         observations.misses.append(BrouteMiss(agent_id=agent, failure=_failure(outcome)))
 
 
-def _route(agent: str, stored: Stored, scene: Scene) -> BrouteRoute:
-    vantage = next((one for one in scene.agents if one.id == agent), None)
+def _route(agent: str, stored: Stored, scene: Scene, vantage: Vantage | None) -> BrouteRoute:
     route = BrouteRoute(
         agent_id=agent,
         asn=believable(vantage.asn) if vantage is not None else 0,
@@ -297,6 +348,8 @@ def _quality(chosen: Parameters, observations: BrouteObservations, result: Brout
         fair.append("the destination answered no traceroute: its last links may be missing")
     if result.branches and result.coverage_ratio < chosen.coverage_ratio:
         fair.append(f"the ways in of {1 - result.coverage_ratio:.0%} of the agents have no bound")
+    if observations.routes_left_out:
+        fair.append(f"{observations.routes_left_out} older routes of other agents were left out")
     if any(branch.inconsistent for branch in result.branches):
         fair.append("agents contradict each other on a branch: its load changed meanwhile")
     if not result.branches or all(branch.uncovered for branch in result.branches):

@@ -13,11 +13,13 @@ import attrs
 from emodis.packets.model import Address
 from emodis.techniques import records
 from emodis.techniques.traceroute import Traceroute
-from emodis.topology.aspath import MOST_HOPS, UNKNOWN, AsPath, Hop, as_path
+from emodis.topology.aspath import UNKNOWN, AsPath, Hop, as_path
 from emodis.topology.segments import SEGMENT_LINKS, Branch, branch
 from emodis.wire.v1.common_pb2 import Body
 
 _TRACEROUTE = Traceroute()
+# No traceroute of ours looks further.
+MOST_HOPS = 64
 
 # The AS of an address, 0 = unknown.
 Owner = Callable[[Address], int]

@@ -203,11 +203,14 @@ class BrouteObservations(_message.Message):
     MEASURES_FIELD_NUMBER: _builtins.int
     LANDMARKS_FIELD_NUMBER: _builtins.int
     ASKED_FIELD_NUMBER: _builtins.int
+    ROUTES_LEFT_OUT_FIELD_NUMBER: _builtins.int
     target: _builtins.bytes
     """The destination's address, 4 or 16 bytes, and its AS (0 = unknown)."""
     target_asn: _builtins.int
     as_map: _builtins.bool
     """False: there was no address-to-AS map."""
+    routes_left_out: _builtins.int
+    """Stored routes for which there was no room."""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteRoute]: ...
     @_builtins.property
@@ -235,10 +238,11 @@ class BrouteObservations(_message.Message):
         measures: _abc.Iterable[Global___BrouteMeasure] | None = ...,
         landmarks: _abc.Iterable[_builtins.str] | None = ...,
         asked: _abc.Iterable[_builtins.str] | None = ...,
+        routes_left_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_map", b"as_map", "asked", b"asked", "landmarks", b"landmarks", "measures", b"measures", "misses", b"misses", "routes", b"routes", "target", b"target", "target_asn", b"target_asn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_map", b"as_map", "asked", b"asked", "landmarks", b"landmarks", "measures", b"measures", "misses", b"misses", "routes", b"routes", "routes_left_out", b"routes_left_out", "target", b"target", "target_asn", b"target_asn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

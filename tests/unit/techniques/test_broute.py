@@ -314,6 +314,21 @@ def test_no_bandwidth_at_all_is_a_failure_that_keeps_its_tree() -> None:
     assert found.quality.word == Quality.WORD_POOR
 
 
+def test_what_travels_with_a_result_has_room_in_a_frame() -> None:
+    world = World()
+    routes = {(f"b{i:05}", 0): stored(world.traceroute(103, 101)) for i in range(9000)}
+    trains = {(f"b{i:05}", 0): stored(world.pathneck(103, 101)) for i in range(2000)}
+    routes["a103", 0] = stored(world.traceroute(103, 101))
+    found = Play(agents=(103,), known={"traceroute": routes, "pathneck": trains}).one()
+    assert isinstance(found.observations, BrouteObservations)
+    assert found.observations.ByteSize() < 768 << 10
+    assert found.observations.routes_left_out == 9001 - len(found.observations.routes) > 0
+    assert "a103" in {route.agent_id for route in found.observations.routes}
+    assert any("were left out" in reason for reason in found.quality.reasons)
+    assert isinstance(found.result, BrouteResult)
+    assert found.result.ByteSize() < 256 << 10
+
+
 def test_without_any_route_nobody_measures() -> None:
     play = Play(agents=(102,), instead={("traceroute", "a102"): failure("no hop answered")})
     found = play.one()
