@@ -35,6 +35,14 @@ def test_a_router_that_loses_more_than_those_behind_it_shows_nothing() -> None:
     assert locate([hop for hop in seen if hop.ttl != 2]) == Place(3, 4, None)
 
 
+def test_the_destination_is_a_witness_too() -> None:
+    assert unreliable(path((100, 60), (300, 0))) == {1}
+
+
+def test_a_little_loss_before_is_not_its_beginning() -> None:
+    assert locate(path((1000, 4), (1000, 5), (1000, 300), (1000, 310))) == Place(2, 3, None)
+
+
 def test_what_is_lost_in_two_places_is_said() -> None:
     seen = path((400, 0), (400, 20), (400, 24), (400, 80), (800, 160))
     assert locate(seen) == Place(after=1, until=2, more_after=3)
