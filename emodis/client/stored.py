@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from emodis.client.render.as_json import RESULTS
+from emodis.client.render.as_json import PLUGIN, RESULTS
 from emodis.client.render.plain import NotPlain, message
 from emodis.techniques import registry
 from emodis.techniques.base import Technique
@@ -82,11 +82,18 @@ def _run(measurement: dict[str, Any], run: dict[str, Any], at: str) -> StoredRun
         else message(
             _kind(technique, "OBSERVATIONS"), observed, f"{at}.observations"
         ).SerializeToString(),
-        result=run["result"],
+        result=_unmarked(run["result"], technique),
         end=str(run["end"]),
         reason=str(run["reason"]),
         quality=str(run["quality"]["word"]),
     )
+
+
+def _unmarked(result: dict[str, Any] | None, technique: Technique) -> dict[str, Any] | None:
+    """Without the mark that as_json adds to what a plug-in found; its message has none."""
+    if result is None or technique.NAME not in registry.PLUGINS.installed:
+        return result
+    return {name: value for name, value in result.items() if name != PLUGIN}
 
 
 def _kind(technique: Technique, name: str) -> Any:

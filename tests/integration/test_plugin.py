@@ -146,6 +146,18 @@ def test_the_client_knows_it_and_says_what_is_broken(
 
 
 @needs_raw
+def test_its_results_can_be_estimated_again(environ: Mapping[str, str], tmp_path: Path) -> None:
+    options = ("--observations", "--format", "json")
+    kept = client(environ, tmp_path, "measure", "127.0.0.1", "--tech", "hopcount", *options)
+    (tmp_path / "kept.json").write_text(kept.out, encoding="utf-8")
+    again = client(environ, tmp_path, "show", "--re-estimate", str(tmp_path / "kept.json"))
+    assert (again.code, again.out) == (
+        Exit.OK,
+        "this host → 127.0.0.1 (hopcount): the same\n",
+    )
+
+
+@needs_raw
 def test_master_agent_and_client_use_it(
     environ: Mapping[str, str], daemon: Start, tmp_path: Path
 ) -> None:

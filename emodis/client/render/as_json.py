@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from emodis.client.reestimate import Comparison
 
 RESULTS = "emodis.results/1"
+# Marks messages of plug-ins.
+PLUGIN = "plugin"
 AGENTS = "emodis.agents/1"
 STATUS = "emodis.status/1"
 RE_ESTIMATES = "emodis.re-estimates/1"
@@ -161,11 +163,7 @@ def _message(technique: str, kind: str, data: bytes) -> dict[str, Any] | None:
 def _body(technique: str, message: Message) -> dict[str, Any]:
     """A technique's own message; that of a plug-in says so, for it is in no schema of ours."""
     fields = plain(message)
-    return (
-        fields
-        if technique in {*registry.TECHNIQUES, *registry.PLANS}
-        else {**fields, "plugin": technique}
-    )
+    return {**fields, PLUGIN: technique} if technique in registry.PLUGINS.installed else fields
 
 
 def _destination(target: Target) -> dict[str, Any]:
