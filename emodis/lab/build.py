@@ -21,6 +21,7 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_PERMANENT
 from emodis.lab import build6, kernel
 from emodis.lab.isolation import Refused, refused
 from emodis.lab.loss import lose
+from emodis.lab.nat import hide
 from emodis.lab.plan import (
     LINK_PREFIX_LENGTH,
     SINK_PREFIX,
@@ -152,8 +153,19 @@ def _configure(plan: Plan, node: NodePlan) -> None:
         for route in node.routes:
             netlink.route("add", dst=str(route.destination), **_gateways(route))
         netlink.route("add", dst=str(SINK_PREFIX), type=rt_type["blackhole"])
+        _hide(plan, node)
         if build6.available():
             build6.configure(netlink, plan, node)
+
+
+def _hide(plan: Plan, node: NodePlan) -> None:
+    hosts = [plan.nodes[host].address for host in plan.topology.nodes[node.name].nat_for]
+    if not hosts:
+        return
+    try:
+        hide(hosts)
+    except OSError as error:
+        raise refused("nftables rules that translate addresses, for nat_for", error) from error
 
 
 def _gateways(route: Route) -> dict[str, Any]:

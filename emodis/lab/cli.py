@@ -63,7 +63,7 @@ def up(
 ) -> None:
     """Build the network of a topology FILE; it stays until `down`.
 
-    FILE may be the name of a shipped topology: demo, diamond or path.
+    FILE may be the name of a shipped topology: demo, diamond, hard or path.
     """
     if (topology is None) == (generate is None):
         known = ", ".join(sorted(shipped()))
@@ -239,6 +239,10 @@ def _table(found: Truth) -> Iterator[str]:
     if found.round_trip_loss_ratio:
         both = f"{found.round_trip_loss_ratio:.2%} round trip"
         yield f"random loss: {found.loss_ratio:.2%} one way, {both}"
+    if found.seen_as:
+        yield f"{found.source} is seen as {found.seen_as}, by random ports"
+    if found.hidden_by:
+        yield f"{found.destination} is behind {found.hidden_by}, which drops what is not asked for"
     for hop in found.hops:
         if hop.icmp in ICMP_WORDS:
             yield f"{hop.node} {ICMP_WORDS[hop.icmp]}"

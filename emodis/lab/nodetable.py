@@ -10,6 +10,8 @@ from emodis.lab.topology import DEFAULT_ICMP_PER_S, Balance, IcmpLimits, Kind, N
 MAX_ASN = 2**32 - 1
 # The kernel counts in ticks of 4 ms: beyond this its rate is not what was asked for.
 MAX_ICMP_PER_S = 50
+# RFC 792; RFC 1812 4.3.2.3 (an error of at most 576 bytes, less the two headers).
+MIN_QUOTE_BYTES, MAX_QUOTE_BYTES = 8, 528
 
 
 def read_node(name: str, values: Any) -> Node:
@@ -27,9 +29,17 @@ def read_node(name: str, values: Any) -> Node:
         icmp=icmp,
         icmp_per_s=table.whole("icmp_per_s", 1, MAX_ICMP_PER_S, DEFAULT_ICMP_PER_S),
         balance=table.choice("balance", Balance, Balance.NONE),
+        nat_for=table.texts("nat_for"),
+        quote_bytes=_quote_bytes(table),
     )
     table.finish()
     return node
+
+
+def _quote_bytes(table: Table) -> int | None:
+    if "quote_bytes" not in table:
+        return None
+    return table.whole("quote_bytes", MIN_QUOTE_BYTES, MAX_QUOTE_BYTES)
 
 
 def write_node(node: Node) -> str:
@@ -39,4 +49,8 @@ def write_node(node: Node) -> str:
         fields.append(f"icmp_per_s = {node.icmp_per_s}")
     if node.balance is not Balance.NONE:
         fields.append(f'balance = "{node.balance.value}"')
+    if node.nat_for:
+        fields.append(f"nat_for = {list(node.nat_for)}")
+    if node.quote_bytes is not None:
+        fields.append(f"quote_bytes = {node.quote_bytes}")
     return f"{node.name} = {{ {', '.join(fields)} }}"

@@ -42,6 +42,12 @@ FREE_ICMP = {
 }
 # Eleven days between two errors to one address, the first included.
 NEVER_MS = 1_000_000_000
+# A process answers in the kernel's place (`quoting`).
+TIME_EXCEEDED = 11
+NO_TIME_EXCEEDED = {
+    "ipv4/icmp_ratelimit": str(NEVER_MS),
+    "ipv4/icmp_ratemask": str(1 << TIME_EXCEEDED),
+}
 NO_ECHO = {"ipv4/icmp_echo_ignore_all": "1", "ipv6/icmp/echo_ignore_all": "1"}
 MS_PER_S = 1000
 
@@ -62,6 +68,8 @@ def of_node(node: Node, number: int) -> dict[str, str]:
             pass
         case IcmpLimits.FREE:
             wanted |= FREE_ICMP
+            if node.quote_bytes is not None:
+                wanted |= NO_TIME_EXCEEDED
         case IcmpLimits.LIMITED:
             wanted |= _one_each(MS_PER_S // node.icmp_per_s) | NO_COMMON_LIMIT
         case IcmpLimits.SILENT:

@@ -32,6 +32,13 @@ class Table:
             raise self.wrong(key, f"must be a text in quotes, not {value!r}")
         return value
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, empty if not given."""
+        values = self._get(key, [], "a list of texts")
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self.wrong(key, f'must be a list of texts, e.g. ["h1"], not {values!r}')
+        return tuple(values)
+
     def whole(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self._get(key, default, f"a whole number from {low} to {high}")
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:

@@ -85,7 +85,12 @@ class System:
 
 @attrs.frozen(kw_only=True)
 class Node:
-    """A host or a router."""
+    """A host or a router.
+
+    `nat_for` names hosts of this router that it hides behind its own addresses (IPv4 alone).
+    `quote_bytes` is what its "time exceeded" quotes behind the IP header (RFC 792 asks for 8; not
+    given: as much as fits, as Linux does); again IPv4 alone.
+    """
 
     name: str
     kind: Kind
@@ -93,6 +98,8 @@ class Node:
     icmp: IcmpLimits
     icmp_per_s: int = DEFAULT_ICMP_PER_S
     balance: Balance = Balance.NONE
+    nat_for: tuple[str, ...] = ()
+    quote_bytes: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -186,6 +193,10 @@ class Topology:
         wanted = frozenset((one, other))
         return next((link for link in self.links if link.ends == wanted), None)
 
+    def nat_of(self, host: str) -> str | None:
+        """The router that hides a host, if one does."""
+        return next((name for name, node in self.nodes.items() if host in node.nat_for), None)
+
     def cross_bps(self, sender: str, receiver: str) -> int:
         """All cross traffic from `sender` to its neighbour, in Ethernet bits per second."""
         return sum(t.rate_bps for t in self.traffic if (t.sender, t.receiver) == (sender, receiver))
@@ -195,6 +206,7 @@ def _complaints(topology: Topology) -> Iterator[str]:
     """Everything wrong, the plainest first; later checks rely on the earlier ones."""
     yield from _about_names(topology)
     yield from _about_links(topology)
+    yield from _about_nat(topology)
     yield from _about_reach(topology)
     yield from _about_traffic(topology)
 
@@ -233,6 +245,18 @@ def _about_links(topology: Topology) -> Iterator[str]:
         if len(topology.links_of(host)) != 1:
             count = len(topology.links_of(host))
             yield f"[nodes.{host}]: a host has exactly one link, this one has {count}"
+
+
+def _about_nat(topology: Topology) -> Iterator[str]:
+    for name, node in topology.nodes.items():
+        for inside in node.nat_for:
+            if inside not in topology.hosts or topology.link_between(name, inside) is None:
+                yield f"[nodes.{name}]: nat_for names {inside!r}; name hosts with a link to {name}"
+        if node.quote_bytes is not None and (node.kind, node.icmp) != (
+            Kind.ROUTER,
+            IcmpLimits.FREE,
+        ):
+            yield f'[nodes.{name}]: quote_bytes is for routers with icmp = "free"'
 
 
 def _about_reach(topology: Topology) -> Iterator[str]:

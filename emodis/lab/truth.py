@@ -118,6 +118,10 @@ class Truth:
     links: tuple[LinkTruth, ...]
     # What happens on the way back, link by link.
     back: tuple[Impairment, ...]
+    # The address by which others see the source, where a router translates it.
+    seen_as: Address | None
+    # The router that keeps from the destination what it has not asked for.
+    hidden_by: str | None
 
     @property
     def owd_ns(self) -> int:
@@ -166,6 +170,8 @@ class Truth:
             "capacity_ip_bps": round(self.narrow.capacity_ip_bps),
             "avail_ethernet_bps": self.tight.avail_ethernet_bps,
             "avail_ip_bps": round(self.tight.avail_ip_bps),
+            "seen_as": str(self.seen_as) if self.seen_as else None,
+            "hidden_by": self.hidden_by,
             "owd_ns": self.owd_ns,
             "rtt_ns": self.rtt_ns,
             "loss_ratio": self.loss_ratio,
@@ -267,8 +273,22 @@ def _along(
         packet_bytes=packet_bytes,
         hops=tuple(hops),
         links=tuple(links),
+        seen_as=None if ipv6 else _seen_as(plan, path),
+        hidden_by=None if ipv6 else _hidden_by(plan, path),
         back=tuple(_impairment(plan, *ends) for ends in itertools.pairwise(back)),
     )
+
+
+def _seen_as(plan: Plan, path: tuple[str, ...]) -> IPv4Address | None:
+    nat = plan.topology.nat_of(path[0])
+    if nat is None or path[-1] == nat:
+        return None
+    return plan.interface(path[1], path[2]).address
+
+
+def _hidden_by(plan: Plan, path: tuple[str, ...]) -> str | None:
+    nat = plan.topology.nat_of(path[-1])
+    return None if path[0] == nat else nat
 
 
 def _impairment(plan: Plan, sender: str, receiver: str) -> Impairment:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from emodis.lab.plan import Plan
+from emodis.lab.quoting import answer
 from emodis.lab.traffic import generate
 from emodis.lab.wire import carry
 
@@ -29,6 +30,8 @@ def start_workers(
         workers[_fork(lambda: generate(plan.flows, networks), not_for_them)] = "cross traffic"
     if any(link.wired for link in plan.topology.links):
         workers[_fork(lambda: carry(plan.topology.links), not_for_them)] = "process of the wires"
+    if any(node.quote_bytes is not None for node in plan.topology.nodes.values()):
+        workers[_fork(lambda: answer(plan, networks), not_for_them)] = "process of short quotes"
     return workers
 
 

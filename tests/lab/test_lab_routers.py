@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -149,6 +150,73 @@ def test_silent_routers_say_nothing_and_limited_ones_little(arms_lab: Lab, ipv6:
     assert counts[third["b1"]] > 140
 
 
+# Sends a UDP datagram to (address, port) and prints who answers, then what, or "silence".
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[3]))
+s.bind(("", 4000))
+s.sendto(b"who am I", (sys.argv[1], int(sys.argv[2])))
+try:
+    print(*s.recvfrom(100))
+except TimeoutError:
+    print("silence")
+"""
+# Tells each of so many askers where they seem to be.
+TELL = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(20)
+s.bind(("", 5000))
+print("ready", flush=True)
+for _ in range(int(sys.argv[1])):
+    _, sender = s.recvfrom(100)
+    s.sendto(f"{sender[0]} {sender[1]}".encode(), sender)
+"""
+
+
+def test_translation_hides_a_host_rewrites_its_port_and_brings_errors_home() -> None:
+    text = ARMS.replace("s = { kind", 's = { nat_for = ["h1"], kind')
+    with Lab.up(parse(text, place="nat.toml", default_name="nat")) as lab:
+        command = [sys.executable, "-c", TELL, "1"]
+        with lab.popen("h2", command, stdout=subprocess.PIPE, text=True) as teller:
+            assert teller.stdout is not None
+            assert teller.stdout.readline() == "ready\n"
+            told = python(lab, "h1", ASK, lab.address("h2"), 5000, 5)
+            address, port = told.split("'")[1].split()
+            # s balances: either of its addresses.
+            assert address in {str(truth.seen_as) for truth in lab.truths("h1", "h2")}
+            assert port != "4000"
+            # Whom h1 has not asked does not reach it, nor does whom it asked, at another port.
+            assert python(lab, "h2", ASK, lab.address("h1"), 5000, 1) == "silence\n"
+            assert python(lab, "t", ASK, lab.address("h1"), 4000, 1) == "silence\n"
+        found = answers(lab, 2, 40, 1)
+        assert sorted(port for port, _ in found) == list(range(20000, 20040))
+        assert len(answers(lab, 2, 40, 1, ipv6=True)) == 40
+
+
+def test_a_router_that_quotes_eight_bytes_answers_like_any_other() -> None:
+    text = ARMS.replace('b = { kind = "router"', 'b = { kind = "router", quote_bytes = 8')
+    with Lab.up(parse(text, place="short.toml", default_name="short")) as lab:
+        code = """
+import socket, sys
+answers = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+answers.settimeout(3)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(0, socket.IP_TTL, int(sys.argv[2]))
+for k in range(60):
+    s.sendto(bytes(400), (sys.argv[1], 33434 + k))
+for _ in range(60):
+    data, sender = answers.recvfrom(2000)
+    print(sender[0], data[20], len(data), int.from_bytes(data[50:52], "big"))
+"""
+        for ttl, size in ((1, 20 + 8 + 428), (2, 20 + 8 + 28)):
+            lines = python(lab, "h1", code, lab.address("b1"), ttl).splitlines()
+            hop = lab.truth("h1", "b1").hops[ttl - 1]
+            assert {line.rsplit(" ", 1)[0] for line in lines} == {f"{hop.address} 11 {size}"}
+            assert [int(line.split()[3]) for line in lines] == list(range(33434, 33494))
+
+
 def test_a_bucket_lets_a_burst_through_at_once(tmp_path: Path) -> None:
     """The first 50 frames of a train pass a bucket of 50 at the rate of the link before."""
     bucket = f"capacity_bps = 5_000_000\nburst_bytes = {50 * FRAME_BYTES}\n"
@@ -178,3 +246,15 @@ def test_traffic_on_the_way_back_delays_answers_alone() -> None:
         rtts_ns = [rtt_ns for _, rtt_ns in ping(lab, "h2", str(lab.address("h1")), 300, 0.01)]
         # Behind a link filled to 0.8 one waits for two packets on average (M/D/1), 1.2 ms each.
         assert statistics.mean(rtts_ns) > 1_000_000
+
+
+def test_the_hard_topology_is_as_hard_as_it_says() -> None:
+    with Lab.up("hard") as lab:
+        truths = lab.truths("c1", "s1")
+        assert {truth.hops[3].node for truth in truths} == {"u1", "d1"}
+        rtts_ns = [rtt_ns for _, rtt_ns in ping(lab, "c1", str(lab.address("s1")), 200, 0.01)]
+        assert len(rtts_ns) > 180
+        assert min(rtts_ns) == pytest.approx(truths[0].rtt_ns, abs=1_000_000)
+        # The client's router has another address on this side, and its host none that answers.
+        assert ping(lab, "a1", str(lab.address("c1")), 10, 0.01) == []
+        assert len(ping(lab, "a1", str(truths[0].seen_as), 10, 0.01)) >= 5

@@ -90,6 +90,8 @@ def manners(draw: st.DrawFn, kind: Kind) -> dict[str, Any]:
     found: dict[str, Any] = {"icmp": draw(st.sampled_from(IcmpLimits))}
     if found["icmp"] is IcmpLimits.LIMITED:
         found["icmp_per_s"] = draw(st.integers(1, 50))
+    if kind is Kind.ROUTER and found["icmp"] is IcmpLimits.FREE:
+        found["quote_bytes"] = draw(st.none() | st.integers(8, 528))
     if kind is Kind.ROUTER and draw(st.integers(0, 4)) == 0:
         found["balance"] = Balance.FLOW
     return found

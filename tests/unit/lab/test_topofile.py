@@ -62,6 +62,21 @@ def test_a_file_becomes_what_it_says() -> None:
             "capacity_bps = 50_000_000\nburst_bytes = 60",
             "burst_bytes must be a whole number from 1514",
         ),
+        (
+            'r2 = { kind = "router"',
+            'r2 = { nat_for = ["h1"], kind = "router"',
+            "[nodes.r2]: nat_for names 'h1'; name hosts with a link to r2",
+        ),
+        (
+            'r2 = { kind = "router"',
+            'r2 = { nat_for = "h2", kind = "router"',
+            "nat_for must be a list of texts",
+        ),
+        (
+            'kind = "host", asn = 65002',
+            'kind = "host", asn = 65002, quote_bytes = 8',
+            '[nodes.h2]: quote_bytes is for routers with icmp = "free"',
+        ),
         ("h2 = {", "h2_with_a_long_name = {", "[nodes.h2_with_a_long_name]: a node's name has"),
         ("capacity_bps = 50_000_000", "", "number 2 (r1 - r2): capacity_bps is missing; write"),
         (
@@ -136,7 +151,7 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_neither_file_nor_shipped_lists_the_shipped() -> None:
-    with pytest.raises(TopologyError, match=r"\(demo, diamond, path\)"):
+    with pytest.raises(TopologyError, match=r"\(demo, diamond, hard, path\)"):
         find("nothing")
 
 
@@ -147,6 +162,13 @@ def test_shipped_topologies_load_under_their_names(name: str) -> None:
 
 @given(topologies())
 def test_what_is_written_reads_the_same(topology: Topology) -> None:
+    assert parse(render(topology), place="x", default_name="x") == topology
+
+
+def test_translation_survives_writing() -> None:
+    topology = small(SMALL.replace("r2 = { kind", 'r2 = { nat_for = ["h2"], kind'))
+    assert topology.nat_of("h2") == "r2"
+    assert topology.nat_of("h1") is None
     assert parse(render(topology), place="x", default_name="x") == topology
 
 

@@ -92,6 +92,16 @@ def test_delay_and_loss_add_up_along_the_way_and_back() -> None:
     assert [link["delay_ns"] for link in found["links"]] == [0, 10_000_000, 0]
 
 
+def test_a_translated_host_is_seen_as_its_router_and_not_reached() -> None:
+    text = SMALL.replace("r2 = { kind", 'r2 = { nat_for = ["h2"], kind')
+    out, back = truth("h2", "h1", text), truth("h1", "h2", text)
+    assert str(out.seen_as) == "10.1.0.6"
+    assert (out.hidden_by, back.hidden_by, back.seen_as) == (None, "r2", None)
+    assert truth("h2", "r2", text).seen_as is None
+    assert truth("r2", "h2", text).hidden_by is None
+    assert back.as_json()["hidden_by"] == "r2"
+
+
 RATES = st.floats(min_value=1e5, max_value=1e10)
 
 
