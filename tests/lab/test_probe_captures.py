@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.utils import PcapReader
 
 from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
+from emodis.packets.pcap import FILE_HEADER_BYTES
+from emodis.prober.capture import UNABLE
 
 pytestmark = pytest.mark.lab
 
@@ -70,6 +74,41 @@ def test_the_kernel_would_have_sent_the_same_bytes(path_lab: Lab, tmp_path: Path
         before = left.chksum
         del left.chksum
         assert IP(bytes(left)).chksum == before
+
+
+def test_ipv6_packets_are_whole(path_lab: Lab, tmp_path: Path) -> None:
+    run = measured(path_lab, tmp_path / "x.pcap", "-6", "--tech", "traceroute")
+    with PcapReader(str(tmp_path / "x.pcap")) as reader:
+        packets = [packet[IPv6] for packet in reader]
+    assert len(packets) == run["cost"]["sent_packets"] + run["cost"]["recv_packets"]
+    assert sum(len(packet) for packet in packets) == (
+        run["cost"]["sent_bytes"] + run["cost"]["recv_bytes"]
+    )
+    assert {packet.hlim for packet in packets if UDP in packet} >= set(range(1, 8))
+
+
+def test_without_raw_sockets_the_result_says_that_there_is_no_capture(
+    path_lab: Lab, tmp_path: Path
+) -> None:
+    """What is dropped from the bounding set does not survive an exec, also for root."""
+    code = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 13, 0, 0, 0); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    capture = tmp_path / "x.pcap"
+    client = [program("emodis-client"), "measure", "h2", "--tech", "traceroute"]
+    done = path_lab.run(
+        "h1",
+        [sys.executable, "-c", code, *client, "--pcap", str(capture), "--format", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["measurements"][0]["runs"]
+    assert run["transport"] == "unprivileged"
+    assert UNABLE in run["quality"]["reasons"]
+    assert capture.stat().st_size == FILE_HEADER_BYTES
 
 
 def test_a_capture_that_cannot_be_written_is_said_before_anything_is_sent(
