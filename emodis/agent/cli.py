@@ -13,6 +13,7 @@ from emodis.agent.config import BadConfig, Settings, load_settings
 from emodis.agent.greeting import forbidden_master
 from emodis.techniques import registry
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
@@ -68,6 +69,36 @@ def run_command(verbose: bool, **flags: object) -> None:
     from emodis.agent.app import run
 
     sys.exit(run(settings, verbose=verbose))
+
+
+@main.command("doctor")
+@click.option("--master", metavar="URI", help="HOST[:PORT], emodis://HOST:PORT or tcp://HOST:PORT.")
+@click.option("--config", metavar="FILE", help="agent.toml to read.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    default=None,
+    help="Talk in plaintext to private and lab addresses too, not only to this machine.",
+)
+def doctor_command(**flags: object) -> None:
+    """Say what this host can measure, what is missing for more, and whether its master answers.
+
+    Exit code 0 also where something is missing that an agent can do without, 1 if it cannot
+    measure at all or its master does not answer, 2 for a mistake in its configuration.
+    """
+    from emodis.agent.doctor import master_ability
+    from emodis.prober.abilities import abilities, can_measure
+
+    found = abilities()
+    for ability in found:
+        click.echo(ability.line)
+    try:
+        master = master_ability(_settings(flags).master)
+    except BadConfig as error:
+        click.echo(f"emodis-agent: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+    click.echo(master.line)
+    sys.exit(0 if master.there and can_measure(found) else EXIT_FAILED)
 
 
 def _settings(flags: Mapping[str, object]) -> Settings:

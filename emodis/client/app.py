@@ -17,6 +17,7 @@ import click
 from emodis import __version__
 from emodis.client.commands.agents import agents_command
 from emodis.client.commands.cancel import cancel_command
+from emodis.client.commands.doctor import doctor_command
 from emodis.client.commands.measure import measure_command
 from emodis.client.commands.request import request_command
 from emodis.client.commands.results import results_command
@@ -54,6 +55,7 @@ for command in (
     results_command,
     show_command,
     cancel_command,
+    doctor_command,
 ):
     cli.add_command(command)
 

@@ -48,7 +48,7 @@ def measure_command(
 ) -> int:
     """Measure from this host to DEST, with no master.
 
-    Best as root or with CAP_NET_RAW; without, as far as the kernel lets users probe.
+    Best as root or with CAP_NET_RAW; `emodis-client doctor` says what is missing without.
     """
     from emodis.client.measuring import Manner, Order, carry_out
     from emodis.client.options import pairs

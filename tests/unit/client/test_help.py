@@ -11,7 +11,7 @@ from emodis.client.options import TECHNIQUES
 from emodis.techniques import registry
 from tests.unit.client.golden import check
 
-COMMANDS = ("", "request", "measure", "agents", "status", "results", "show", "cancel")
+COMMANDS = ("", "request", "measure", "agents", "status", "results", "show", "cancel", "doctor")
 HEAVY = ("twisted", "google.protobuf", "rich", "scapy", "automat", "maxminddb", "asyncio")
 
 
