@@ -228,6 +228,7 @@ class Runner:
             stop_by_boottime_ns=min(task.stop_by_ns, now_ns + LONGEST_RUN_NS),
             max_bytes=spend.sent_bytes,
             budget_s=spend.duration_s,
+            peer=task.assignment.peer if task.assignment.HasField("peer") else None,
             pcap_path=self.capture_for(run),
         )
         outcome = maybeDeferred(prober.run, order, self._progressed)

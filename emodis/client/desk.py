@@ -15,11 +15,23 @@ from twisted.internet.interfaces import IReactorTime
 from emodis.client.calls import Call
 from emodis.client.finish import Finish
 from emodis.wire.v1.client_pb2 import ToClient
-from emodis.wire.v1.common_pb2 import Outcome, RunKey
+from emodis.wire.v1.common_pb2 import Outcome, PeerOffer, RunKey
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
 
 T = TypeVar("T")
 Work = Coroutine[Deferred[Any], Any, T]
+
+
+class Partner(Protocol):
+    """emodis.client.partner.Partner as it is used here."""
+
+    def start(self) -> PeerOffer: ...
+    def stop(self) -> None: ...
+
+
+def nobody() -> Partner:
+    """For desks at which nothing two-ended is measured."""
+    raise NotImplementedError
 
 
 class Asking(Protocol):
@@ -82,6 +94,7 @@ class Desk:
     # Addresses of a name, IPv4 first; fails with Trouble (usage).
     resolve: Callable[[str], Deferred[list[str]]]
     boottime_ns: Callable[[], int]
+    partner: Callable[[], Partner] = nobody
     interrupts: Interrupts = attrs.field(factory=Interrupts)
     # Host names of addresses, as far as there are any; never fails.
     names: Callable[[Sequence[str]], Deferred[dict[str, str]]] = nameless

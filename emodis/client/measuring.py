@@ -32,8 +32,9 @@ from emodis.client.report import Report
 from emodis.client.shell import Shell
 from emodis.client.thresholds import Threshold
 from emodis.techniques import registry
-from emodis.techniques.base import Technique, is_plan
+from emodis.techniques.base import Technique, is_peered, is_plan
 from emodis.topology.asn import AsMap
+from emodis.wire.v1.client_pb2 import Request
 from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body
 
 IDEMPOTENCY_BYTES = 16
@@ -103,8 +104,22 @@ class Measuring:
                 return self.reports
         if self.order.direction in {"downstream", "both"}:
             wanted = request.build(wishes, self.call, os.urandom(IDEMPOTENCY_BYTES))
-            self.reports.append(await service.request(desk, wanted, self.view.take))
+            self.reports.append(await self._ask(desk, wanted))
         return self.reports
+
+    async def _ask(self, desk: Desk, wanted: Request) -> Report:
+        """Have it measured; this host listens meanwhile where the technique has two ends."""
+        if not is_peered(self.technique) or wanted.dry_run:
+            return await service.request(desk, wanted, self.view.take)
+        partner = desk.partner()
+        try:
+            wanted.peer.CopyFrom(partner.start())
+        except OSError as error:
+            raise Trouble(f"this host cannot listen: {error}", Exit.FAILED) from error
+        try:
+            return await service.request(desk, wanted, self.view.take)
+        finally:
+            partner.stop()
 
 
 def carry_out(shell: Shell, order: Order) -> int:
@@ -123,6 +138,7 @@ def carry_out(shell: Shell, order: Order) -> int:
     _check_manner(settings, order.manner)
     _check(order)
     _check_direction(technique, order.direction)
+    _check_two_ends(order, technique)
     seen = _view(
         shell,
         settings,
@@ -235,6 +251,24 @@ def _check_direction(technique: Technique, direction: str) -> None:
             f"use `request --tech {technique.NAME}`, without --direction",
             Exit.USAGE,
         )
+
+
+def _check_two_ends(order: Order, technique: Technique) -> None:
+    """A technique with two ends needs an agent at one and this host at the other."""
+    if not is_peered(technique):
+        return
+    name = technique.NAME
+    if order.direction != "downstream":
+        raise Trouble(
+            f"{name} needs an agent at the other end: `emodis-client request --tech {name}`",
+            Exit.USAGE,
+        )
+    if order.wishes.destinations:
+        raise Trouble(
+            f"{name} measures between an agent and this host; name no destination", Exit.USAGE
+        )
+    if order.wishes.detach:
+        raise Trouble(f"{name} needs this host to stay; leave --detach out", Exit.USAGE)
 
 
 def _conclude(

@@ -15,7 +15,7 @@ from emodis.techniques import installed
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Said in help texts without loading them; a test compares with the registry.
-TECHNIQUES = ("ping", "traceroute", "pathneck", "broute", "loss")
+TECHNIQUES = ("ping", "traceroute", "pathneck", "igi", "broute", "loss")
 OPTIONS_EPILOG = (
     "A technique's parameters are given by -o name=value, as often as needed; "
     "`-o help` lists them with their ranges."

@@ -21,12 +21,13 @@ from zope.interface import provider
 from emodis.client.calls import Call
 from emodis.client.config import Settings, state_dir
 from emodis.client.connection import Conversation, hello
-from emodis.client.desk import Asking, Desk, Interrupts, Prober, Work, nameless
+from emodis.client.desk import Asking, Desk, Interrupts, Partner, Prober, Work, nameless
 from emodis.client.exits import Exit, Interrupted, Trouble
 from emodis.client.identity import client_id
 from emodis.client.names import Lookup, resolver
 from emodis.client.naming import namer
 from emodis.client.places import objection
+from emodis.techniques import igi_keys
 from emodis.wire.endpoints import dialling_endpoint
 from emodis.wire.uri import CLIENT_PORT, BadUri, MasterUri, parse_master_uri
 from emodis.wire.v1.client_pb2 import ToClient
@@ -122,7 +123,16 @@ class ReactorRuntime:
             else nameless,
             boottime_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             interrupts=interrupts,
+            partner=self._partner,
         )
+
+    def _partner(self) -> Partner:
+        from emodis.client import partner
+
+        listener: Partner = partner.Partner(
+            self.reactor, os.urandom(igi_keys.TOKEN_BYTES), print_line
+        )
+        return listener
 
     def _prober(self) -> Prober:
         from emodis.prober import driver

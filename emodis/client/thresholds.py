@@ -115,6 +115,7 @@ METRICS: Mapping[str, Mapping[str, Number]] = {
         "rtt_median_ns",
         "hop_count",
     ),
+    "igi": _fields("ptr_bps", "low_bps", "high_bps", "capacity_bps", "competing_bps", "loss_ratio"),
     "pathneck": {
         "bottleneck_bps": _of_bottleneck("bound_bps"),
         "bottleneck_ttl": _of_bottleneck("ttl"),

@@ -9,7 +9,8 @@ import attrs
 
 from emodis.master.config import Limits
 from emodis.scheduling.model import Policy
-from emodis.techniques.base import BadParameters, Spend, Technique
+from emodis.techniques import igi_keys
+from emodis.techniques.base import BadParameters, Spend, Technique, is_peered
 from emodis.topology.families import FAMILIES
 from emodis.wire.v1.client_pb2 import (
     DIRECTION_DOWNSTREAM,
@@ -127,9 +128,30 @@ def _call(request: Request, find: Callable[[str], Technique | None]) -> Admitted
         worst = technique.worst_case(request.call)
     except BadParameters as error:
         return bad(str(error))
+    if is_peered(technique):
+        alone = _without_partner(request, technique)
+        if alone is not None:
+            return alone
     return Admitted(
         technique=technique,
         call=request.call,
         worst=worst,
         policy=policy_of(request.schedule.policy or technique.POLICY),
     )
+
+
+def _without_partner(request: Request, technique: Technique) -> Refused | None:
+    """Why there is nobody at the other end; agents are only ever sent to the requester itself."""
+    if request.destinations:
+        return bad(
+            f"{technique.NAME} measures between an agent and the requester",
+            "name no destination",
+        )
+    port, token = request.peer.tcp_port, request.peer.token
+    in_range = igi_keys.LOWEST_PORT <= port <= igi_keys.HIGHEST_PORT
+    if not in_range or len(token) != igi_keys.TOKEN_BYTES:
+        return bad(
+            f"{technique.NAME} needs a client that listens; this one offers no port for it",
+            "use a client of the master's version",
+        )
+    return None

@@ -11,8 +11,12 @@ from emodis.master.measurement import Measurement
 from emodis.master.membership import Membership
 from emodis.master.results import Results
 from emodis.scheduling.model import Abort, AgentId, End, RoundEnded, RunKey, Start
+from emodis.techniques import igi_keys
+from emodis.techniques.base import is_peered
+from emodis.wire.v1 import common_pb2
 from emodis.wire.v1.agent_pb2 import Assignment, ClientStop, RunCancel, ToAgent
 from emodis.wire.v1.client_pb2 import RUN_STATE_ASSIGNED
+from emodis.wire.v1.common_pb2 import PeerOffer
 
 NONCE_BYTES = 16
 
@@ -38,10 +42,11 @@ class Assigner:
         measurement.started[pair] = run
         measurement.abandoned.discard(pair)
         self._latest[run.agent] = run
+        key = to_wire(run)
         member.port.send(
             ToAgent(
                 assignment=Assignment(
-                    run=to_wire(run),
+                    run=key,
                     parent_id=measurement.parent_id,
                     call=measurement.call,
                     target=measurement.targets[run.destination],
@@ -50,6 +55,7 @@ class Assigner:
                     stop_by_clock_ns=decision.stop_by_ns,
                     budget_s=measurement.budget_s,
                     nonce=self.random_bytes(NONCE_BYTES),
+                    peer=partner_of(measurement, key),
                 )
             )
         )
@@ -86,3 +92,11 @@ class Assigner:
             member = self.members.get(agent)
             if member is not None:
                 member.port.send(ToAgent(client_stop=ClientStop(measurement_ids=[measurement.id])))
+
+
+def partner_of(measurement: Measurement, run: common_pb2.RunKey) -> PeerOffer | None:
+    """Where the client listens, with a token that is good for this run only."""
+    offer = measurement.request.peer
+    if not is_peered(measurement.technique) or not offer.token:
+        return None
+    return PeerOffer(tcp_port=offer.tcp_port, token=igi_keys.run_token(offer.token, run))

@@ -89,7 +89,7 @@ class Measurement:
             idempotency=self.request.idempotency,
             call=self.call,
             targets=self.targets,
-            request=self.request,
+            request=_without_secret(self.request),
             admitted_unix_ns=self.admitted_unix_ns,
         )
 
@@ -157,3 +157,11 @@ class Measurement:
     def drop_watcher(self, port: ClientPort) -> None:
         """This client listens no longer."""
         self.watchers = [watcher for watcher in self.watchers if watcher.port is not port]
+
+
+def _without_secret(request: Request) -> Request:
+    """What a client's partner shows it is worth nothing later, and nobody else's business."""
+    kept = Request()
+    kept.CopyFrom(request)
+    kept.ClearField("peer")
+    return kept

@@ -15,25 +15,36 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.model import Address, Train
+from emodis.packets.paced import PacedTrain
 from emodis.packets.transport import Stop, Traffic, Transport, TransportError
 from emodis.prober import access
-from emodis.prober.capture import Capture
+from emodis.prober.capture import UNABLE, Capture
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
+from emodis.prober.peer import Partnership, PeerFailed, PeerStopped
 from emodis.prober.privileges import die_with_parent, wake_on_time
 from emodis.prober.protocol import Channel, RunInterrupt
 from emodis.prober.steadiness import Footing, Steadiness, find_footing
 from emodis.techniques import registry
-from emodis.techniques.base import BadParameters, Context, Conversational, Measured, Technique
+from emodis.techniques.base import (
+    BadParameters,
+    Context,
+    Conversational,
+    Measured,
+    Peered,
+    Technique,
+    is_peered,
+)
 from emodis.techniques.registry import UnknownTechnique
 from emodis.wire.framing import FrameTooLarge
 from emodis.wire.v1.common_pb2 import (
     BLAME_AGENT,
     BLAME_US,
     END_FAILED,
+    TRANSPORT_UNPRIVILEGED,
     Body,
     Cost,
     Outcome,
@@ -102,7 +113,7 @@ class Worker:
     def _finish(self, run: ProberRun, outcome: Outcome) -> None:
         traffic = self._traffic
         outcome.cost.CopyFrom(_cost(traffic))
-        outcome.transport = self._made_by
+        outcome.transport = outcome.transport or self._made_by
         if traffic.started_unix_ns is not None:
             outcome.started_unix_ns = traffic.started_unix_ns
             outcome.duration_ns = max(0, realtime_ns() - traffic.started_unix_ns)
@@ -140,14 +151,16 @@ class Worker:
 
     def _converse(self, run: ProberRun, capture: Capture) -> Outcome:
         address = _address(run.target.address)
-        self._transport.begin(address, max_bytes=run.max_bytes)
-        self._traffic = self._transport.traffic
         technique = self._technique(run.call)
         context = Context(
             address=address,
             seed=self._chance.getrandbits(63),
             can_mute=self._transport.can_mute,
         )
+        if is_peered(technique):
+            return self._partner(run, technique, context)
+        self._transport.begin(address, max_bytes=run.max_bytes)
+        self._traffic = self._transport.traffic
         conversation = technique.conversation(run.call, context)
         interrupt = RunInterrupt(self._channel, run.run)
         self._progress_ns = monotonic_ns()
@@ -168,6 +181,36 @@ class Worker:
             return _outcome(measured, technique)
         finally:
             conversation.close()
+
+    def _partner(self, run: ProberRun, technique: Peered, context: Context) -> Outcome:
+        """Do it with somebody who listens at the destination, over ordinary sockets."""
+        if not isinstance(context.address, IPv4Address):
+            raise BadParameters(f"{technique.NAME} speaks IPv4 only")
+        interrupt = RunInterrupt(self._channel, run.run)
+        self._progress_ns = monotonic_ns()
+        partnership = Partnership(
+            run=run,
+            partner=context.address,
+            traffic=self._traffic,
+            interrupt=interrupt,
+            chance=self._chance,
+            report=lambda train: self._report(train, run),
+            steady=self._steadiness.held,
+        )
+        conversation = technique.talk_to_peer(run.call, context)
+        try:
+            outcome = _outcome(partnership.measure(conversation), technique)
+        except PeerStopped:
+            self._check(run, interrupt, True)
+            raise
+        except PeerFailed as failed:
+            outcome = ended(END_FAILED, failed.reason, str(failed), failed.blame)
+        finally:
+            conversation.close()
+        outcome.transport = TRANSPORT_UNPRIVILEGED
+        if run.pcap_path:
+            outcome.quality.reasons.append(UNABLE)
+        return outcome
 
     def _technique(self, call: Body) -> Conversational:
         try:
@@ -205,7 +248,7 @@ class Worker:
         if cut_short:
             raise _RunOver(out_of_time())
 
-    def _report(self, train: Train, run: ProberRun) -> None:
+    def _report(self, train: Train | PacedTrain, run: ProberRun) -> None:
         """Between trains only, and at most once a second."""
         now_ns = monotonic_ns()
         if train.progress is None or now_ns - self._progress_ns < PROGRESS_INTERVAL_NS:

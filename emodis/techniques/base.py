@@ -13,6 +13,7 @@ import attrs
 from google.protobuf.message import Message
 
 from emodis.packets.model import Address, Train, TrainOutcome
+from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body, Ending, Outcome, Quality, Target
 
@@ -221,6 +222,24 @@ class Planned(Technique, Protocol):
 def is_plan(technique: Technique) -> TypeGuard[Planned]:
     """Whether it is `Planned`."""
     return hasattr(technique, "plan")
+
+
+class Peered(Technique, Protocol):
+    """A technique with two ends: a prober sends paced trains, the requester's host reports them.
+
+    A request for it carries a `PeerOffer`, and its destination is the requester itself.
+    """
+
+    def talk_to_peer(
+        self, call: Body, context: Context
+    ) -> Generator[PacedTrain, PacedOutcome, Measured]:
+        """Say what to send, be told how it left and arrived, return what was measured."""
+        ...
+
+
+def is_peered(technique: Technique) -> TypeGuard[Peered]:
+    """Whether it is `Peered`."""
+    return hasattr(technique, "talk_to_peer")
 
 
 def result_pairs(technique: Technique, pairs: frozenset[Pair]) -> frozenset[Pair]:

@@ -46,6 +46,8 @@ class _Train:
     packets: int
     # Report what there is by then, if not earlier.
     close_at_ns: int
+    # The sender has said that all of it has left.
+    through: bool = False
     arrivals: dict[int, int] = attrs.field(factory=dict)
     duplicates: int = 0
     foreign: int = 0
@@ -106,6 +108,16 @@ class Receiver:
         if self._train is not None:
             return self._train.close_at_ns
         return self._last_ns + IDLE_WITHIN_NS
+
+    @property
+    def receiving(self) -> bool:
+        """A train is on its way."""
+        return self._train is not None
+
+    @property
+    def through(self) -> bool:
+        """All of it has left, says its sender."""
+        return self._train is not None and self._train.through
 
     def heard(self, message: IgiMessage, now_ns: int) -> IgiMessage | None:
         """Take one message, and say what to answer.
@@ -206,6 +218,7 @@ class Receiver:
         if sent.train != self._trains:
             raise PeerProtocol(f"it is through with train {sent.train}, not {self._trains}")
         if self._train is not None:
+            self._train.through = True
             self._train.close_at_ns = now_ns + 2 * self._rtt_ns + SETTLE_NS
 
     def _report(self) -> IgiMessage:

@@ -28,7 +28,7 @@ SLOWER_THAN_BURST = 2
 # A train stretched so much is far from the turning point: go half of the way at once.
 JUMP = 1.5
 # Spoiled by this host so often in a row: it is too busy to measure.
-MOST_SPOILED = 6
+MOST_SPOILED = 10
 MOST_LOST = 3
 # A train that loses more is taken for a sign of overload, unless a slower one loses as much.
 MOST_LOSS_RATIO = 0.1

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from emodis.techniques import installed
 from emodis.techniques.base import Conversational, Planned, Technique
 from emodis.techniques.broute import Broute
+from emodis.techniques.igi import Igi
 from emodis.techniques.loss import Loss
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.ping import Ping
@@ -18,7 +19,7 @@ from emodis.techniques.plugins import BrokenPlugin, Plugins
 from emodis.techniques.traceroute import Traceroute
 
 TECHNIQUES: Mapping[str, Conversational] = MappingProxyType(
-    {technique.NAME: technique for technique in (Ping(), Traceroute(), Pathneck(), Loss())}
+    {t.NAME: t for t in (Ping(), Traceroute(), Pathneck(), Igi(), Loss())}
 )
 PLANS: Mapping[str, Planned] = MappingProxyType({plan.NAME: plan for plan in (Broute(),)})
 # What other packages bring.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
-from emodis.client.render import edges, generic, loss
+from emodis.client.render import bandwidth, edges, generic, loss
 from emodis.client.render.bottleneck import Camp, Opinion, Sighting, opinion
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.words import address, count, listed, percent, rate, time
@@ -76,6 +76,8 @@ def _sentence(report: Report, index: int, runs: list[Decoded]) -> str:
             return edges.summary(whither(report, index), runs[0].value)
         case "loss":
             return loss.sentence(report, whither(report, index), runs)
+        case "igi":
+            return bandwidth.sentence(report, whither(report, index), runs)
         case _:
             return generic.sentence(report, whither(report, index), runs)
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from emodis.client.render import generic, loss
 from emodis.client.render.answers import answers, place
+from emodis.client.render.bandwidth import bandwidth_grid
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.edges import branches_grid, landmark_lines, links_lines
@@ -78,6 +79,8 @@ def show_tables(report: Report, out: Console) -> None:
             for run in runs:
                 if run.value.hops:
                     _path(report, run, loss.hops_grid(report, run), out)
+        case "igi":
+            _bandwidth(report, decoded(report, failed_too=True), out)
         case _ if runs:
             _unknown(report, runs, out)
         case _:
@@ -107,6 +110,17 @@ def _edges(report: Report, run: Decoded, out: Console) -> None:
     show_line("chosen to measure:", out)
     for line in landmark_lines(report, run.value):
         show_line(line, out)
+
+
+def _bandwidth(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    if not runs:
+        return
+    out.print()
+    show_grid(bandwidth_grid(report, runs), out)
+    for run in runs:
+        if run.run.outcome.quality.reasons:
+            agent = report.agent_name(run.run.run.agent_id)
+            show_line(f"{agent}: {_quality(run.run)}", out)
 
 
 def _unknown(report: Report, runs: Sequence[Decoded], out: Console) -> None:

@@ -166,6 +166,7 @@ class Assignment(_message.Message):
     STOP_BY_CLOCK_NS_FIELD_NUMBER: _builtins.int
     BUDGET_S_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
     parent_id: _builtins.str
     """Measurement on whose behalf a plan asks (discovery); empty otherwise."""
     exclusive: _builtins.bool
@@ -185,6 +186,10 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def target(self) -> _common_pb2.Target: ...
+    @_builtins.property
+    def peer(self) -> _common_pb2.PeerOffer:
+        """Two-ended techniques only: where the partner listens."""
+
     def __init__(
         self,
         *,
@@ -197,10 +202,11 @@ class Assignment(_message.Message):
         stop_by_clock_ns: _builtins.int = ...,
         budget_s: _builtins.float = ...,
         nonce: _builtins.bytes = ...,
+        peer: _common_pb2.PeerOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "run", b"run", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "peer", b"peer", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "exclusive", b"exclusive", "nonce", b"nonce", "parent_id", b"parent_id", "run", b"run", "start_by_clock_ns", b"start_by_clock_ns", "stop_by_clock_ns", b"stop_by_clock_ns", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "exclusive", b"exclusive", "nonce", b"nonce", "parent_id", b"parent_id", "peer", b"peer", "run", b"run", "start_by_clock_ns", b"start_by_clock_ns", "stop_by_clock_ns", b"stop_by_clock_ns", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -280,6 +280,7 @@ class Request(_message.Message):
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     DETACH_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """Chosen by the client; the answer carries it."""
     idempotency: _builtins.bytes
@@ -307,6 +308,10 @@ class Request(_message.Message):
     def schedule(self) -> Global___Schedule: ...
     @_builtins.property
     def period(self) -> Global___Period: ...
+    @_builtins.property
+    def peer(self) -> _common_pb2.PeerOffer:
+        """Two-ended techniques only."""
+
     def __init__(
         self,
         *,
@@ -323,10 +328,11 @@ class Request(_message.Message):
         timeout_s: _builtins.float = ...,
         detach: _builtins.bool = ...,
         dry_run: _builtins.bool = ...,
+        peer: _common_pb2.PeerOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "call", b"call", "period", b"period", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "call", b"call", "peer", b"peer", "period", b"period", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "call", b"call", "call_id", b"call_id", "destinations", b"destinations", "detach", b"detach", "direction", b"direction", "dry_run", b"dry_run", "family", b"family", "idempotency", b"idempotency", "min_agents", b"min_agents", "period", b"period", "schedule", b"schedule", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "call", b"call", "call_id", b"call_id", "destinations", b"destinations", "detach", b"detach", "direction", b"direction", "dry_run", b"dry_run", "family", b"family", "idempotency", b"idempotency", "min_agents", b"min_agents", "peer", b"peer", "period", b"period", "schedule", b"schedule", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

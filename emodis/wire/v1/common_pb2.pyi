@@ -280,6 +280,33 @@ class Body(_message.Message):
 Global___Body: _TypeAlias = Body  # noqa: Y015
 
 @_typing.final
+class PeerOffer(_message.Message):
+    """Where a client listens for its partner in a two-ended technique, on its own address as the master
+    sees it, as long as the measurement lasts.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TCP_PORT_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    tcp_port: _builtins.int
+    token: _builtins.bytes
+    """16 bytes. In a Request the measurement's; in an Assignment derived from it for that run alone."""
+    def __init__(
+        self,
+        *,
+        tcp_port: _builtins.int = ...,
+        token: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tcp_port", b"tcp_port", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerOffer: _TypeAlias = PeerOffer  # noqa: Y015
+
+@_typing.final
 class Ending(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

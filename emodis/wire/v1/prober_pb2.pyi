@@ -29,6 +29,7 @@ class ProberRun(_message.Message):
     STOP_BY_BOOTTIME_NS_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
     BUDGET_S_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
     PCAP_PATH_FIELD_NUMBER: _builtins.int
     stop_by_boottime_ns: _builtins.int
     """Send nothing at or after this reading of this host's CLOCK_BOOTTIME."""
@@ -46,6 +47,10 @@ class ProberRun(_message.Message):
     def call(self) -> _common_pb2.Body: ...
     @_builtins.property
     def target(self) -> _common_pb2.Target: ...
+    @_builtins.property
+    def peer(self) -> _common_pb2.PeerOffer:
+        """Two-ended techniques only: where the partner listens, at the target's address."""
+
     def __init__(
         self,
         *,
@@ -55,11 +60,12 @@ class ProberRun(_message.Message):
         stop_by_boottime_ns: _builtins.int = ...,
         max_bytes: _builtins.int = ...,
         budget_s: _builtins.float = ...,
+        peer: _common_pb2.PeerOffer | None = ...,
         pcap_path: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "run", b"run", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "peer", b"peer", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "max_bytes", b"max_bytes", "pcap_path", b"pcap_path", "run", b"run", "stop_by_boottime_ns", b"stop_by_boottime_ns", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "max_bytes", b"max_bytes", "pcap_path", b"pcap_path", "peer", b"peer", "run", b"run", "stop_by_boottime_ns", b"stop_by_boottime_ns", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

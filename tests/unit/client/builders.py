@@ -37,6 +37,7 @@ from emodis.wire.v1.common_pb2 import (
     RunKey,
     Target,
 )
+from emodis.wire.v1.igi_pb2 import IgiPhase, IgiResult
 from emodis.wire.v1.techniques_pb2 import (
     BOUND_LOWER,
     BOUND_UPPER,
@@ -145,6 +146,22 @@ def ping(median_ns: int | None = 12 * MS, *, loss_ratio: float = 0.0) -> PingRes
         result.rtt_p95_ns = result.rtt_max_ns = median_ns + MS
         result.ipdv_ns = 250_000
     return result
+
+
+def igi(ptr_bps: int | None = 30 * MBIT) -> IgiResult:
+    """A turning point at this rate; None: only an upper bound was found."""
+    found = IgiResult(
+        high_bps=36 * MBIT,
+        capacity_bps=50 * MBIT,
+        loss_ratio=0.01,
+        trains=24,
+        trains_discarded=1,
+        phases=[IgiPhase(gap_in_ns=100_000, gap_out_ns=110_000, trains=3, packets=60)],
+    )
+    if ptr_bps is not None:
+        found.ptr_bps, found.low_bps, found.igi_bps = ptr_bps, 28 * MBIT, 31 * MBIT
+        found.competing_bps, found.converged = 19 * MBIT, True
+    return found
 
 
 def broute() -> BrouteResult:

@@ -18,7 +18,7 @@ from emodis.client.finish import COMPLETE, Finish
 from emodis.client.shell import Shell
 from emodis.prober.driver import ProberUnavailable
 from emodis.wire.v1.client_pb2 import FromClient, ToClient
-from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, Outcome, RunKey
+from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, Outcome, PeerOffer, RunKey
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
 from tests.support.deferreds import result_of
 
@@ -100,6 +100,20 @@ class FakeProber:
         return succeed(None)
 
 
+@attrs.define(eq=False)
+class FakePartner:
+    """Listens to nobody."""
+
+    did: list[str] = attrs.field(factory=list)
+
+    def start(self) -> PeerOffer:
+        self.did.append("start")
+        return PeerOffer(tcp_port=40000, token=bytes(16))
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+
 def resolve(name: str) -> Deferred[list[str]]:
     if name[0].isdigit() or ":" in name:
         return succeed([name])
@@ -114,6 +128,7 @@ class Rig:
 
     master: ScriptedMaster = attrs.field(factory=ScriptedMaster)
     prober: FakeProber = attrs.field(factory=FakeProber)
+    partner: FakePartner = attrs.field(factory=FakePartner)
     environ: Mapping[str, str] = attrs.field(factory=lambda: {"HOME": "/nonexistent"})
     clock: Clock = attrs.field(factory=Clock)
     interrupts: Interrupts = attrs.field(factory=Interrupts)
@@ -130,6 +145,7 @@ class Rig:
             resolve=resolve,
             boottime_ns=lambda: 1_000_000_000,
             interrupts=self.interrupts,
+            partner=lambda: self.partner,
         )
 
     def _runtime(self, settings: Settings) -> Any:

@@ -8,7 +8,7 @@ from emodis.client.thresholds import METRICS, held, parse
 from emodis.techniques import registry
 from emodis.wire.v1.common_pb2 import END_FAILED
 from emodis.wire.v1.loss_pb2 import LossResult
-from tests.unit.client.builders import MS, broute, pathneck, ping, report, result, traceroute
+from tests.unit.client.builders import MS, broute, igi, pathneck, ping, report, result, traceroute
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,7 @@ def test_a_failed_ping_still_has_its_loss() -> None:
 
 def test_every_metric_can_be_read_of_an_empty_and_of_a_full_result() -> None:
     full = {
+        "igi": igi(),
         "ping": ping(),
         "traceroute": traceroute("10.1.0.1"),
         "pathneck": pathneck("10.1.0.1", "10.2.0.1", bottleneck=2),

@@ -140,7 +140,7 @@ def test_a_train_spoiled_by_its_sender_is_sent_again() -> None:
 def test_a_sender_that_is_always_held_up_gives_up() -> None:
     found = search(Busy(Link(10 * MBIT), when=frozenset(range(4, 100))))
     assert found.stopped == "self_congested"
-    assert len(found.trains) == 9
+    assert len(found.trains) == 13
 
 
 def test_loss_that_a_slower_train_does_not_have_means_too_fast() -> None:

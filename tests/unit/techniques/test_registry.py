@@ -14,17 +14,19 @@ NAMES = sorted({*TECHNIQUES, *PLANS})
 
 
 def test_what_there_is() -> None:
-    assert NAMES == ["broute", "loss", "pathneck", "ping", "traceroute"]
+    assert NAMES == ["broute", "igi", "loss", "pathneck", "ping", "traceroute"]
     assert get("ping").NAME == "ping"
 
 
 def test_an_unknown_one_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownTechnique, match="no technique 'pong'; there are broute, loss, path"):
+    with pytest.raises(
+        UnknownTechnique, match="no technique 'pong'; there are broute, igi, loss, path"
+    ):
         get("pong")
 
 
 def test_trains_have_their_agent_to_themselves() -> None:
-    assert [name for name in NAMES if get(name).EXCLUSIVE] == ["pathneck"]
+    assert [name for name in NAMES if get(name).EXCLUSIVE] == ["igi", "pathneck"]
     assert get("pathneck").POLICY == Policy.POLICY_RING
     assert get("ping").POLICY == Policy.POLICY_LOCK
 

@@ -1,0 +1,61 @@
+"""The listening end of paced trains: an ordinary UDP socket whose arrivals the kernel stamps."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import attrs
+
+from emodis.packets.clocks import realtime_ns
+from emodis.packets.mmsg import Received
+from emodis.packets.timestamps import drops, enable_receive, received_ns
+
+# A whole train has to fit while this process is busy with something else.
+BUFFER_BYTES = 2 << 20
+LARGEST_BYTES = 2048
+CONTROL_BYTES = 256
+
+
+@attrs.frozen
+class Arrival:
+    """One datagram; `at_ns` is Unix time."""
+
+    payload: bytes
+    host: str
+    at_ns: int
+
+
+class ArrivalSocket:
+    """Bound to a port of the kernel's choice, on every address of this host."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self._socket.setblocking(False)
+        self.kernel_rx = enable_receive(self._socket)
+        self._socket.bind(("", 0))
+        self.port: int = self._socket.getsockname()[1]
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Give it back."""
+        self._socket.close()
+
+    def drops(self) -> int:
+        """Lost so far because its queue was full."""
+        return drops(self._socket)
+
+    def arrived(self, most: int) -> Iterator[Arrival]:
+        """What is there, `most` of it, without waiting."""
+        for _ in range(most):
+            try:
+                data, control, _, (host, _) = self._socket.recvmsg(LARGEST_BYTES, CONTROL_BYTES)
+            except OSError:
+                # Empty, or the error of an answer that we never sent.
+                return
+            at_ns = received_ns(Received(data, tuple(control)))
+            yield Arrival(data, host, realtime_ns() if at_ns is None else at_ns)

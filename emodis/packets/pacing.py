@@ -1,0 +1,157 @@
+"""Paced UDP from an ordinary socket: absolute deadlines, sleep then spin, stamps of departure.
+
+A train is what its stamps say, never what was planned. The stamp is that of entering the sender's
+own queue: behind a shaper on this very host the departure would show the shaper's pace.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import select
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+
+import attrs
+
+from emodis.packets.clocks import monotonic_ns, realtime_ns
+from emodis.packets.mmsg import ReceiveBatch
+from emodis.packets.sockets import send_error
+from emodis.packets.timestamps import MSG_ERRQUEUE, Moment, enable_transmit, transmit_stamps
+from emodis.packets.transport import Gate
+
+# Sleep until this long before a departure, then spin (LAB.md 1).
+SPIN_NS = 200_000
+# The stamp of entering the queue is made in the send call; it may take this long to be readable.
+STAMP_GRACE_NS = 10_000_000
+# One question to the gate is good for so much of a train, or for a burst: asking takes longer than
+# sending.
+ASKED_EVERY_NS = 1_000_000
+STAMP_BUFFER_BYTES = 4 << 20
+SEND_BUFFER_BYTES = 1 << 20
+# A full send buffer, or the error of an earlier packet: try again, but not for ever.
+MOST_ATTEMPTS = 200
+FULL_BUFFER_WAIT_S = 0.005
+IP_UDP_HEADER_BYTES = 28
+
+
+@attrs.frozen(kw_only=True)
+class Sent:
+    """When each probe entered this host's queue, Unix ns."""
+
+    times_ns: tuple[int, ...]
+    kernel: bool
+
+
+class PacedSocket:
+    """A UDP socket towards one partner."""
+
+    def __init__(self, partner: IPv4Address, port: int) -> None:
+        """Open it (TransportError where this host has no way there)."""
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STAMP_BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        self._socket.setblocking(False)
+        self._stamps = ReceiveBatch(128, 1)
+        self._queued: dict[int, int] = {}
+        self._counting = enable_transmit(self._socket)
+        self._next_key = 0
+        try:
+            self._socket.connect((str(partner), port))
+        except OSError as error:
+            self.close()
+            raise send_error(error) from error
+
+    def close(self) -> None:
+        """Give it back."""
+        self._socket.close()
+
+    def send(self, payloads: Sequence[bytes], gap_ns: int, gate: Gate) -> Sent | None:
+        """Send one train; None if the gate stopped it.
+
+        Raises:
+            TransportError: if this host cannot send.
+        """
+        self._fetch_stamps()
+        self._queued.clear()
+        first_key = self._next_key
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            called_ns = self._pace(payloads, gap_ns, gate)
+        finally:
+            if collecting:
+                gc.enable()
+        if called_ns is None:
+            return None
+        # A failed call may have used up a key: then nobody knows whose stamp is whose.
+        keys = range(first_key, first_key + len(payloads))
+        if self._counting and self._next_key == keys.stop and self._wait_for_stamps(keys):
+            return Sent(times_ns=tuple(self._queued[key] for key in keys), kernel=True)
+        self._counting = enable_transmit(self._socket)
+        self._next_key = 0
+        return Sent(times_ns=tuple(called_ns), kernel=False)
+
+    def _pace(self, payloads: Sequence[bytes], gap_ns: int, gate: Gate) -> list[int] | None:
+        called_ns = []
+        start_ns = monotonic_ns() + SPIN_NS
+        group = max(1, ASKED_EVERY_NS // gap_ns) if gap_ns else len(payloads)
+        for number, payload in enumerate(payloads):
+            deadline_ns = start_ns + number * gap_ns
+            self._sleep_until(deadline_ns - SPIN_NS, gate)
+            size_bytes = len(payload) + IP_UDP_HEADER_BYTES
+            if number % group == 0 and not gate.lets(size_bytes * group):
+                return None
+            while monotonic_ns() < deadline_ns:
+                pass
+            called_ns.append(realtime_ns())
+            self._send(payload)
+            gate.sent(size_bytes)
+            gate.traffic.sent_packets += 1
+            if gate.traffic.started_unix_ns is None:
+                gate.traffic.started_unix_ns = called_ns[0]
+        return called_ns
+
+    def _sleep_until(self, wake_ns: int, gate: Gate) -> None:
+        while (left_ns := wake_ns - monotonic_ns()) > 0:
+            if gate.interrupt.waiting():
+                return
+            self._fetch_stamps()
+            left_ns = min(left_ns, wake_ns - monotonic_ns())
+            if left_ns > 0:
+                select.select([gate.interrupt], [], [], left_ns / 1e9)
+
+    def _send(self, payload: bytes) -> None:
+        for _ in range(MOST_ATTEMPTS):
+            try:
+                self._socket.send(payload)
+            except BlockingIOError:
+                self._fetch_stamps()
+                select.select([], [self._socket], [], FULL_BUFFER_WAIT_S)
+            except OSError as error:
+                # The answer to an earlier packet (port unreachable) comes up here, once each, and
+                # this one was not sent.
+                if error.errno not in (errno.ECONNREFUSED, errno.ENOBUFS):
+                    raise send_error(error) from error
+                self._next_key -= 1 << 20
+            else:
+                self._next_key += 1
+                return
+
+    def _wait_for_stamps(self, keys: range) -> bool:
+        end_ns = monotonic_ns() + STAMP_GRACE_NS
+        while True:
+            self._fetch_stamps()
+            if all(key in self._queued for key in keys):
+                return True
+            left_ns = end_ns - monotonic_ns()
+            if left_ns <= 0:
+                return False
+            # An error queue with something in it is an event that nobody has to ask for.
+            select.select([], [], [self._socket], left_ns / 1e9 / 10)
+
+    def _fetch_stamps(self) -> None:
+        for stamp in transmit_stamps(self._stamps.receive(self._socket.fileno(), MSG_ERRQUEUE)):
+            if stamp.moment is Moment.QUEUED:
+                self._queued[stamp.key] = stamp.at_ns

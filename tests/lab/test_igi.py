@@ -1,0 +1,115 @@
+"""IGI/PTR with real master, agent, client and packets, against the truth of a lab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from emodis.lab import topofile
+from emodis.lab.deployment import Deployment
+from emodis.lab.lab import Lab
+
+pytestmark = pytest.mark.lab
+MBIT = 1_000_000
+PATH = """
+[as.65001]
+name = "Left"
+
+[as.65002]
+name = "Right"
+
+[nodes]
+h1 = {{ kind = "host", asn = 65001 }}
+r1 = {{ kind = "router", asn = 65001 }}
+r2 = {{ kind = "router", asn = 65002 }}
+h2 = {{ kind = "host", asn = 65002 }}
+
+[[links]]
+a = "h1"
+b = "r1"
+capacity_bps = {access}
+
+[[links]]
+a = "r1"
+b = "r2"
+capacity_bps = {capacity}
+
+[[links]]
+a = "h2"
+b = "r2"
+capacity_bps = {access}
+"""
+TRAFFIC = """
+[[traffic]]
+link = ["r1", "r2"]
+model = "poisson"
+rate_bps = {rate}
+packet_bytes = [800]
+"""
+
+
+@contextmanager
+def deployed(home: Path, capacity_bps: int, load_bps: int = 0) -> Iterator[Deployment]:
+    """h1 (agent) - r1 = r2 - h2 (master and client), the narrow link in the middle."""
+    text = PATH.format(access=4 * capacity_bps, capacity=capacity_bps)
+    if load_bps:
+        text += TRAFFIC.format(rate=load_bps)
+    with Lab.up(topofile.parse(text, place="test", default_name="igi")) as lab:
+        emodis = Deployment(lab, home, master_host="h2")
+        try:
+            emodis.start_master()
+            emodis.start_agent("h1", "--allow", "igi")
+            yield emodis
+        finally:
+            emodis.stop()
+
+
+def ask(emodis: Deployment, *options: str) -> dict[str, Any]:
+    """One run's JSON."""
+    done = emodis.client(
+        "h2", "request", "--tech", "igi", "--agents", "ALL", "--format", "json", *options
+    )
+    (measurement,) = json.loads(done.stdout)["measurements"]
+    (run,) = measurement["runs"]
+    return {"exit": done.returncode, **run}
+
+
+def error(emodis: Deployment, run: dict[str, Any]) -> float:
+    """Relative to what is available at the size of the probes."""
+    assert run["end"] == "done", run
+    size_bytes = run["result"]["phases"][-1]["size_bytes"]
+    truth = emodis.lab.truth("h1", "h2", packet_bytes=size_bytes).tight.avail_ip_bps
+    return float(run["result"]["ptr_bps"] / truth - 1)
+
+
+@pytest.mark.parametrize("capacity", [10, 100])
+def test_an_idle_link(tmp_path: Path, capacity: int) -> None:
+    with deployed(tmp_path, capacity * MBIT) as emodis:
+        runs = [ask(emodis) for _ in range(3)]
+        assert abs(median(error(emodis, run) for run in runs)) <= 0.1
+        assert {run["exit"] for run in runs} == {0}
+        assert {run["transport"] for run in runs} == {"unprivileged"}
+
+
+def test_a_loaded_link(tmp_path: Path) -> None:
+    with deployed(tmp_path, 10 * MBIT, 3 * MBIT) as emodis:
+        errors = [error(emodis, ask(emodis)) for _ in range(5)]
+        assert abs(median(errors)) <= 0.25
+
+
+def test_where_udp_is_blocked_it_says_so_soon(tmp_path: Path) -> None:
+    with deployed(tmp_path, 10 * MBIT) as emodis:
+        rule = "add table inet f; add chain inet f i { type filter hook input priority 0; }; "
+        rule += "add rule inet f i ip protocol udp drop"
+        blocked = emodis.lab.run("h2", ["nft", rule], capture_output=True, timeout=10)
+        if blocked.returncode:
+            pytest.skip("needs nft")
+        run = ask(emodis)
+        assert (run["end"], run["reason"], run["exit"]) == ("failed", "udp_blocked", 1)
+        assert run["duration_ns"] < 50_000_000_000

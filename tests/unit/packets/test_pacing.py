@@ -1,0 +1,145 @@
+"""Paced UDP between two ordinary sockets of this host."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from emodis.packets.arrivals import Arrival, ArrivalSocket
+from emodis.packets.clocks import boottime_ns, realtime_ns
+from emodis.packets.pacing import IP_UDP_HEADER_BYTES, PacedSocket
+from emodis.packets.transport import Gate, Stop, Traffic
+
+HERE = IPv4Address("127.0.0.1")
+FAR_NS = 60_000_000_000
+PAYLOADS = [bytes([number]) * 100 for number in range(20)]
+
+
+class Calm:
+    """Nobody interrupts."""
+
+    def __init__(self) -> None:
+        self.ends = socket.socketpair()
+        self.asked = 0
+        self.after = 1 << 30
+
+    def fileno(self) -> int:
+        return self.ends[0].fileno()
+
+    def waiting(self) -> bool:
+        self.asked += 1
+        return self.asked > self.after
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.close()
+
+
+@pytest.fixture
+def calm() -> Iterator[Calm]:
+    interrupt = Calm()
+    yield interrupt
+    interrupt.close()
+
+
+@pytest.fixture
+def listening() -> Iterator[ArrivalSocket]:
+    sock = ArrivalSocket()
+    yield sock
+    sock.close()
+
+
+def gate(calm: Calm, *, max_bytes: int = 0, left_ns: int = FAR_NS) -> Gate:
+    return Gate(
+        stop_by_boottime_ns=boottime_ns() + left_ns,
+        max_bytes=max_bytes,
+        traffic=Traffic(),
+        interrupt=calm,
+        boottime_ns=boottime_ns,
+    )
+
+
+def arrived(sock: ArrivalSocket, count: int) -> list[Arrival]:
+    """So many, or what there is when nothing comes any more."""
+    found: list[Arrival] = []
+    while len(found) < count and select.select([sock], [], [], 5)[0]:
+        found += sock.arrived(count)
+    return found
+
+
+@pytest.mark.parametrize("gap_ns", [0, 1_000_000])
+def test_a_train_leaves_in_order_and_at_its_pace(
+    calm: Calm, listening: ArrivalSocket, gap_ns: int
+) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    gating = gate(calm)
+    before_ns = realtime_ns()
+    sent = sending.send(PAYLOADS, gap_ns, gating)
+    after_ns = realtime_ns()
+    sending.close()
+    assert sent is not None
+    seen = arrived(listening, len(PAYLOADS))
+    assert [arrival.payload for arrival in seen] == PAYLOADS
+    assert {arrival.host for arrival in seen} == {"127.0.0.1"}
+    assert list(sent.times_ns) == sorted(sent.times_ns)
+    assert before_ns <= sent.times_ns[0] <= sent.times_ns[-1] <= after_ns
+    for left_ns, arrival in zip(sent.times_ns, seen, strict=True):
+        assert left_ns <= arrival.at_ns
+    # However late some were on a busy machine, none left before its time.
+    for number, left_ns in enumerate(sent.times_ns):
+        assert left_ns - before_ns >= number * gap_ns
+    assert gating.traffic.sent_packets == len(PAYLOADS)
+    assert gating.traffic.sent_bytes == len(PAYLOADS) * (100 + IP_UDP_HEADER_BYTES)
+
+
+def test_stamps_of_one_train_are_not_taken_for_those_of_the_next(
+    calm: Calm, listening: ArrivalSocket
+) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    times_ns: list[int] = []
+    for _ in range(3):
+        sent = sending.send(PAYLOADS, 0, gate(calm))
+        assert sent is not None
+        assert sent.kernel
+        times_ns += sent.times_ns
+    sending.close()
+    assert times_ns == sorted(times_ns)
+
+
+def test_a_partner_without_that_port_does_not_end_a_train(calm: Calm) -> None:
+    unused = ArrivalSocket()
+    unused.close()
+    sending = PacedSocket(HERE, unused.port)
+    sent = sending.send(PAYLOADS, 100_000, gate(calm))
+    sending.close()
+    assert sent is not None
+    assert len(sent.times_ns) == len(PAYLOADS)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [({"max_bytes": 1000}, Stop.BYTE_CAP), ({"left_ns": 1_000_000}, Stop.STOP_BY)],
+)
+def test_a_gate_that_closes_stops_it(
+    calm: Calm, listening: ArrivalSocket, limits: dict[str, int], why: Stop
+) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    gating = gate(calm, **limits)
+    assert sending.send(PAYLOADS, 2_000_000, gating) is None
+    sending.close()
+    assert gating.traffic.stopped_by is why
+    assert gating.traffic.sent_packets < len(PAYLOADS)
+
+
+def test_an_interrupt_stops_it_in_the_middle(calm: Calm, listening: ArrivalSocket) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    calm.after = 5
+    gating = gate(calm)
+    assert sending.send(PAYLOADS, 2_000_000, gating) is None
+    sending.close()
+    assert gating.traffic.stopped_by is Stop.INTERRUPT
+    assert 0 < gating.traffic.sent_packets < len(PAYLOADS)
