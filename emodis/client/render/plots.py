@@ -19,8 +19,16 @@ from emodis.client.render.table import show, show_ends
 from emodis.client.render.tables import show_line
 from emodis.client.render.words import address, owner, time
 from emodis.client.report import Report
+from emodis.techniques.ping_statistics import Manner, is_answer
 from emodis.techniques.records import rtt_ns
-from emodis.wire.v1.techniques_pb2 import PingObservations, TracerouteHop, TracerouteResult
+from emodis.techniques.stats import NS_PER_S
+from emodis.wire.v1.techniques_pb2 import (
+    PingObservations,
+    PingParameters,
+    ProbeRecord,
+    TracerouteHop,
+    TracerouteResult,
+)
 
 # A pipe has no width; our tables' 200 columns would be long bars.
 PIPE_COLUMNS = 100
@@ -54,27 +62,35 @@ def _gaps(report: Report, runs: Sequence[Decoded], out: Console) -> None:
 def _series(report: Report, runs: Sequence[Decoded], out: Console) -> None:
     for run in runs:
         _head(report, run, out)
-        series = _sent(run)
+        series = _sent(report, run)
         if not series:
             _print("what each probe met was not kept", out)
         for line in series_lines(series, _width(out)) if series else ():
             _print(line, out)
 
 
-def _sent(run: Decoded) -> list[Sent]:
-    """Every probe of a ping that left, by its time."""
+def _sent(report: Report, run: Decoded) -> list[Sent]:
+    """Every probe of a ping that left, by its time; answered and lost as its statistics have it."""
     try:
+        chosen = PingParameters.FromString(report.call.body)
         observed = PingObservations.FromString(run.run.outcome.observations)
     except DecodeError:
         return []
+    manner = Manner(timeout_s=chosen.timeout_s, proto=chosen.proto, target=observed.target)
     sent = [
-        (train.t0_unix_ns + probe.sent_ns, rtt_ns(probe))
+        (train.t0_unix_ns + probe.sent_ns, _in_time_ns(probe, manner))
         for train in observed.trains
         for probe in train.probes
         if probe.HasField("sent_ns")
     ]
     start_ns = min((at_ns for at_ns, _ in sent), default=0)
     return [Sent(at_ns - start_ns, took_ns) for at_ns, took_ns in sorted(sent, key=lambda s: s[0])]
+
+
+def _in_time_ns(probe: ProbeRecord, manner: Manner) -> int | None:
+    took_ns = rtt_ns(probe) if is_answer(probe, manner) else None
+    in_time = took_ns is not None and 0 <= took_ns <= manner.timeout_s * NS_PER_S
+    return took_ns if in_time else None
 
 
 def _paths(report: Report, runs: Sequence[Decoded], out: Console) -> None:

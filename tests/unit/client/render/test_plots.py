@@ -158,6 +158,17 @@ def test_a_ping_without_its_observations_says_so() -> None:
     assert "was not kept" in drawn(report("ping", result("ams", ping())), 80)
 
 
+def test_what_ping_counts_as_lost_is_drawn_as_lost() -> None:
+    """An answer that came too late, and a router that says that there is no way."""
+    run = pinged([10 * MS, 5_000 * MS, 10 * MS, 10 * MS])
+    observed = PingObservations.FromString(run.outcome.observations)
+    observed.trains[0].probes[2].icmp_type = 3
+    run.outcome.observations = observed.SerializeToString()
+    lines = drawn(report("ping", run), 80).splitlines()
+    assert f" 10.0 ms ┤{POINT}  {POINT}" in lines
+    assert f"    lost   {LOST * 2}" in lines
+
+
 def test_what_cannot_be_drawn_is_tabled() -> None:
     nothing = drawn(report("ping", failure("ams")), 80)
     assert nothing.startswith("Nothing could be measured")
