@@ -35,12 +35,18 @@ def describe_losses(
 
 
 def _went_quiet(hop: TracerouteHop, behind: frozenset[int]) -> bool:
-    """True if it answered first and then, twice or more, not, while hops behind it did."""
-    rounds = [answer.round for answer in hop.answers if answer.address]
-    if not rounds:
-        return False
-    quiet = [answer.round for answer in hop.answers if answer.round > max(rounds)]
-    return len(quiet) > 1 and behind.issuperset(quiet)
+    """True if it answered and then, twice or more in a row, not, while hops behind it did."""
+    answered, quiet = False, 0
+    for answer in hop.answers:
+        if answer.address:
+            answered, quiet = True, 0
+        elif answered and answer.round in behind:
+            quiet += 1
+            if quiet > 1:
+                return True
+        else:
+            quiet = 0
+    return False
 
 
 def _is_confirmed(

@@ -328,6 +328,21 @@ def test_a_hop_that_answers_once_a_second_is_flagged_and_no_loss() -> None:
     assert [hop.rate_limited for hop in result.hops] == [False, True, False, False, False]
 
 
+def test_a_hop_that_is_quiet_for_a_while_is_flagged_too() -> None:
+    """Six answers at once, none for three rounds, then the next: as Linux does."""
+    trains = []
+    for number in range(10):
+        gone = 6 <= number < 9
+        probes = [probe(1, None if gone else "10.0.1.1"), probe(2, "10.0.2.1")]
+        # Single losses are no rationing.
+        probes.append(probe(3, None if number % 3 == 1 else "10.0.3.1"))
+        probes.append(arrival(4))
+        trains.append(TrainRecord(probes=probes))
+    observations = TracerouteObservations(target=TARGET.packed, trains=trains)
+    result = estimate(observations, View(gap_limit=5))
+    assert [hop.rate_limited for hop in result.hops] == [True, False, False, False]
+
+
 def test_a_changing_route_is_said() -> None:
     answers = itertools.count()
 

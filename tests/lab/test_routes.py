@@ -1,0 +1,156 @@
+"""Routes, parallel routes and round trips by real packets, against the lab's truth."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emodis.lab.lab import Lab
+from emodis.lab.topofile import parse
+
+pytestmark = pytest.mark.lab
+CLIENT = str(Path(sys.executable).parent / "emodis-client")
+FAMILIES = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
+PROTOCOLS = pytest.mark.parametrize("proto", ["udp", "icmp", "tcp"])
+
+# s balances over a and b, a over three more.
+FORK_LINKS = ("h1 s", "s a", "s b", "a a1", "a a2", "a a3", "b b1", "a1 t", "a2 t", "a3 t", "b1 t")
+FORK = """
+name = "fork"
+[as.65001]
+name = "One"
+[nodes]
+h1 = { kind = "host", asn = 65001 }
+s = { kind = "router", asn = 65001, balance = "flow" }
+a = { kind = "router", asn = 65001, balance = "flow" }
+b = { kind = "router", asn = 65001 }
+a1 = { kind = "router", asn = 65001 }
+a2 = { kind = "router", asn = 65001 }
+a3 = { kind = "router", asn = 65001 }
+b1 = { kind = "router", asn = 65001 }
+t = { kind = "router", asn = 65001 }
+h2 = { kind = "host", asn = 65001 }
+"""
+# r2 rations its answers, r4 gives none.
+STUBBORN = {"r2": 'icmp = "limited"\nicmp_per_s = 1\n', "r4": 'icmp = "silent"\n'}
+STUBBORN_NODES = ("h1", "r1", "r2", "r3", "r4", "r5", "h2")
+
+
+def links(pairs: Iterator[tuple[str, str]]) -> str:
+    return "".join(
+        f'[[links]]\na = "{a}"\nb = "{b}"\ncapacity_bps = 100_000_000\n' for a, b in pairs
+    )
+
+
+@pytest.fixture(scope="module")
+def fork_lab() -> Iterator[Lab]:
+    """h1 - s - (a - (a1 | a2 | a3) | b - b1) - t - h2."""
+    pairs = (tuple(link.split()) for link in (*FORK_LINKS, "h2 t"))
+    text = FORK + links((a, b) for a, b in pairs)
+    with Lab.up(parse(text, place="fork.toml", default_name="fork")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def stubborn_lab() -> Iterator[Lab]:
+    """h1 - r1 .. r5 - h2."""
+    text = 'name = "stubborn"\n[as.65001]\nname = "One"\n'
+    for name in STUBBORN_NODES:
+        kind = "host" if name.startswith("h") else "router"
+        text += f'[nodes.{name}]\nkind = "{kind}"\nasn = 65001\n{STUBBORN.get(name, "")}'
+    text += links(pairwise(STUBBORN_NODES))
+    with Lab.up(parse(text, place="stubborn.toml", default_name="stubborn")) as lab:
+        yield lab
+
+
+def measure(lab: Lab, technique: str, *options: str, ipv6: bool = False) -> dict[str, Any]:
+    """The only measurement from h1 to h2."""
+    command = [CLIENT, "measure", "h2", "--tech", technique, "--format", "json"]
+    command += ["-6"] if ipv6 else []
+    for option in options:
+        command += ["-o", option]
+    done = lab.run("h1", command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    (measurement,) = json.loads(done.stdout)["measurements"]
+    return dict(measurement)
+
+
+def result_of(measurement: dict[str, Any]) -> dict[str, Any]:
+    (run,) = measurement["runs"]
+    return dict(run["result"])
+
+
+@FAMILIES
+@PROTOCOLS
+def test_every_protocol_finds_every_hop_and_its_name(path_lab: Lab, proto: str, ipv6: bool) -> None:
+    measurement = measure(path_lab, "traceroute", f"proto={proto}", ipv6=ipv6)
+    result = result_of(measurement)
+    truth = path_lab.truth("h1", "h2", ipv6=ipv6)
+    for hop, true in zip(result["hops"], truth.hops, strict=True):
+        # The destination rations its answers to UDP: the second round comes too early for it.
+        heard = {answer["address"] for answer in hop["answers"]} - {None}
+        assert heard == {str(true.address)}
+    assert (result["hop_count"], result["end_reason"]) == (7, "reached")
+    assert not any(hop["rate_limited"] for hop in result["hops"])
+    names = {owner["address"]: owner["name"] for owner in measurement["owners"]}
+    assert names.get(str(truth.hops[-1].address)) == "h2"
+
+
+@FAMILIES
+@PROTOCOLS
+def test_every_protocol_is_answered_by_the_destination(
+    path_lab: Lab, proto: str, ipv6: bool
+) -> None:
+    options = [f"proto={proto}", "count=6", "interval_s=0.1"]
+    result = result_of(measure(path_lab, "ping", *options, ipv6=ipv6))
+    assert (result["answered"], result["loss_ratio"]) == (6, 0.0)
+    assert result["port_state"] == ("" if proto == "icmp" else "closed")
+    assert result["reverse_hops"] == 6
+
+
+@FAMILIES
+def test_a_router_that_rations_its_answers_and_a_silent_one_lose_nothing(
+    stubborn_lab: Lab, ipv6: bool
+) -> None:
+    options = ("rounds=10", "settle_s=0.1", "proto=icmp")
+    result = result_of(measure(stubborn_lab, "traceroute", *options, ipv6=ipv6))
+    assert result["hop_count"] == 6
+    assert [hop["ttl"] for hop in result["hops"] if hop["rate_limited"]] == [2]
+    assert not any(answer["address"] for answer in result["hops"][3]["answers"])
+    assert all(hop["loss_ratio"] is None for hop in result["hops"])
+
+
+@FAMILIES
+def test_all_parallel_routes_are_found(fork_lab: Lab, ipv6: bool) -> None:
+    """The chance to miss one is a thousandth a hop, so a failure here is none of chance."""
+    measurement = measure(fork_lab, "traceroute", "mda=lite", "eps_ratio=0.001", ipv6=ipv6)
+    graph = result_of(measurement)["graph"]
+    assert graph["stopped"] == ""
+    assert graph["confidence_ratio"] > 0.99
+    true_edges = {
+        (true.ttl, str(before.address), str(true.address))
+        for truth in fork_lab.truths("h1", "h2", ipv6=ipv6)
+        for before, true in pairwise(truth.hops)
+    }
+    found = {(edge["ttl"], edge["from_address"], edge["to_address"]) for edge in graph["edges"]}
+    assert found == true_edges
+    true_paths = {
+        tuple(str(hop.address) for hop in truth.hops)
+        for truth in fork_lab.truths("h1", "h2", ipv6=ipv6)
+    }
+    assert {tuple(path["addresses"]) for path in graph["paths"]} == true_paths
+    assert not any(hop["per_packet"] for hop in graph["hops"])
+
+
+def test_one_flow_takes_one_route(fork_lab: Lab) -> None:
+    for _ in range(3):
+        result = result_of(measure(fork_lab, "traceroute"))
+        assert result["graph"] is None
+        for hop in result["hops"]:
+            assert len({answer["address"] for answer in hop["answers"]} - {None}) == 1
