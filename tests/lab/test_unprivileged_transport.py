@@ -123,3 +123,28 @@ except PermissionError:
 
 def test_these_tests_run_without_the_capability(path_lab: Lab) -> None:
     assert flown(path_lab, NO_CAPABILITY) == "none"
+
+
+SIX = """
+from ipaddress import ip_address
+there = ip_address(TARGET)
+transport.begin(there, max_bytes=0)
+train = tuple(Probe(ttl=ttl, size_bytes=80) for ttl in range(1, 7))
+outcome = fly(train)
+again = fly(train, kind=Kind.ICMP_ECHO if ECHO else Kind.UDP)
+print(json.dumps([shown(outcome), shown(again)]))
+"""
+
+
+def test_ipv6_finds_the_hops_that_raw_sockets_find(path_lab: Lab) -> None:
+    target = path_lab.address6("h2")
+    echo = not isinstance(flown(path_lab, EVERY_HOP.replace("KIND", "Kind.ICMP_ECHO")), str)
+    script = SIX.replace("TARGET", repr(str(target))).replace("ECHO else", f"{echo} else")
+    for raw in (True, False):
+        outcomes = flown(path_lab, script, raw=raw)
+        for outcome in outcomes:
+            kinds = [echo["reply"] and echo["reply"][1] for echo in outcome["echoes"]]
+            assert kinds == ["time-exceeded"] * 6
+            assert outcome["unmatched"] == outcome["duplicates"] == 0
+        hops = [echo["reply"][0] for echo in outcomes[0]["echoes"]]
+        assert len(set(hops)) == 6
