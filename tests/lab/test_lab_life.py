@@ -46,6 +46,13 @@ with Lab.up("path") as lab:
     )
     done = lab.run("h1", [sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     print("said", done.stdout.strip(), lab.address("h2"), lab.alive())
+    # Everything that a topology can ask for: wires, rules, translation, short quotes.
+    with Lab.up("hard") as hard:
+        code = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM);" + (
+            "s.connect(('s1', 5000)); print(s.getpeername()[0])"
+        )
+        done = hard.run("c1", [sys.executable, "-c", code], capture_output=True, text=True)
+        print("hard", done.stdout.strip(), hard.address6("s1"), hard.alive())
     # This limit is of our own user namespace: here the kernel refuses, and nobody else is hurt.
     code = "echo 0 > /proc/sys/user/max_net_namespaces; $0 -P -m emodis.lab.isolation"
     done = lab.run("h1", ["sh", "-c", code, sys.executable], stderr=subprocess.PIPE, text=True)
@@ -256,8 +263,9 @@ def test_a_user_without_privileges_builds_a_lab_too() -> None:
     if done.stdout.startswith("skip"):
         pytest.skip(done.stdout.removeprefix("skip ").strip())
     assert done.returncode == 0, done.stderr
-    built, refused = done.stdout.splitlines()[:2]
-    _, said, wanted, alive = built.split()
-    assert (said, alive) == (wanted, "True")
+    easy, hard, refused = done.stdout.splitlines()[:3]
+    for built in (easy, hard):
+        _, said, wanted, alive = built.split()
+        assert (said, alive) == (wanted, "True")
     assert refused.startswith("1 no lab here: the kernel refuses new namespaces (No space left")
     assert "Traceback" not in done.stdout

@@ -150,46 +150,42 @@ def test_silent_routers_say_nothing_and_limited_ones_little(arms_lab: Lab, ipv6:
     assert counts[third["b1"]] > 140
 
 
-# Sends a UDP datagram to (address, port) and prints who answers, then what, or "silence".
+# Sends a UDP datagram to (address, port) and prints what comes back.
 ASK = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(float(sys.argv[3]))
+s.settimeout(10)
 s.bind(("", 4000))
 s.sendto(b"who am I", (sys.argv[1], int(sys.argv[2])))
-try:
-    print(*s.recvfrom(100))
-except TimeoutError:
-    print("silence")
+print(s.recv(100).decode())
 """
-# Tells each of so many askers where they seem to be.
+# Tells whoever asks at port 5000 where it seems to be, once.
 TELL = """
-import socket, sys
+import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(20)
 s.bind(("", 5000))
 print("ready", flush=True)
-for _ in range(int(sys.argv[1])):
-    _, sender = s.recvfrom(100)
-    s.sendto(f"{sender[0]} {sender[1]}".encode(), sender)
+_, sender = s.recvfrom(100)
+s.sendto(f"{sender[0]} {sender[1]}".encode(), sender)
 """
 
 
 def test_translation_hides_a_host_rewrites_its_port_and_brings_errors_home() -> None:
     text = ARMS.replace("s = { kind", 's = { nat_for = ["h1"], kind')
     with Lab.up(parse(text, place="nat.toml", default_name="nat")) as lab:
-        command = [sys.executable, "-c", TELL, "1"]
+        command = [sys.executable, "-c", TELL]
         with lab.popen("h2", command, stdout=subprocess.PIPE, text=True) as teller:
             assert teller.stdout is not None
             assert teller.stdout.readline() == "ready\n"
-            told = python(lab, "h1", ASK, lab.address("h2"), 5000, 5)
-            address, port = told.split("'")[1].split()
+            told = python(lab, "h1", ASK, lab.address("h2"), 5000)
+            address, port = told.split()
             # s balances: either of its addresses.
             assert address in {str(truth.seen_as) for truth in lab.truths("h1", "h2")}
             assert port != "4000"
-            # Whom h1 has not asked does not reach it, nor does whom it asked, at another port.
-            assert python(lab, "h2", ASK, lab.address("h1"), 5000, 1) == "silence\n"
-            assert python(lab, "t", ASK, lab.address("h1"), 4000, 1) == "silence\n"
+            # Whom h1 has not asked does not reach it; h1 would answer this.
+            assert ping(lab, "h2", str(lab.address("h1")), 5, 0.01) == []
+            assert len(ping(lab, "h1", str(lab.address("h2")), 5, 0.01)) == 5
         found = answers(lab, 2, 40, 1)
         assert sorted(port for port, _ in found) == list(range(20000, 20040))
         assert len(answers(lab, 2, 40, 1, ipv6=True)) == 40
