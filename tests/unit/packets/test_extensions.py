@@ -16,7 +16,13 @@ from emodis.packets.extensions import MOST_LABELS, MOST_OBJECTS, label_stack
 from emodis.packets.flow import IdBlock
 from emodis.packets.model import Kind, MplsLabel
 from emodis.packets.replies import parse
-from tests.unit.packets.answers import VERSIONS, expectation, probe_packet, with_extension
+from tests.unit.packets.answers import (
+    VERSIONS,
+    expectation,
+    icmp6_error,
+    probe_packet,
+    with_extension,
+)
 
 IDS = IdBlock(1000, 50)
 # The length of a quote of 128 bytes in the units of each version.
@@ -79,6 +85,14 @@ def test_a_checksum_may_be_missing_where_the_length_is_said(version: int) -> Non
     assert read(version, structure(item(entries(THREE)), checked=False)) == THREE
 
 
+def test_a_packet_too_big_has_no_extension() -> None:
+    quoted = probe_packet(Kind.UDP, 1003, version=6).ljust(128, b"\0")
+    packet = icmp6_error(quoted + structure(item(entries(THREE))), kind=2)
+    answer = parse(packet, expectation(Kind.UDP, 6, IDS))
+    assert answer is not None
+    assert answer.mpls == ()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_other_objects_are_passed_over(version: int) -> None:
     other = item(b"\0\0\0\2eth0", number=2, kind=0x0A)
@@ -92,6 +106,7 @@ MALFORMED: dict[str, bytes] = {
     "wrong checksum": structure(STACK)[:-1] + b"\x01",
     "object of length 0": structure(item(entries(THREE), length=0)),
     "object of length 3": structure(item(entries(THREE), length=3)),
+    "object of length 3 with another in its place": structure(b"\0\3\x09" + STACK),
     "object of length 65535": structure(item(entries(THREE), length=65535)),
     "object past the end": structure(item(entries(THREE), length=4 + 13)),
     "object cut in its header": structure(STACK[:3]),

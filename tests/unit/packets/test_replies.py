@@ -212,6 +212,7 @@ def forged() -> dict[str, tuple[Kind, bytes]]:
         "later fragment": (Kind.UDP, icmp_error(changed(udp, frag=3, flags=0))),
         "redirect": (Kind.UDP, icmp_error(udp, kind=5)),
         "bad checksum": (Kind.UDP, icmp_error(udp)[:-1] + b"\xff"),
+        "fragment of an answer": (Kind.UDP, changed(icmp_error(udp), flags=1)),
         "not ICMP": (Kind.UDP, bytes(IP(src=ROUTER, dst=str(HERE)) / UDP() / Raw(udp))),
     }
     header = bytearray(icmp_error(udp))
