@@ -69,9 +69,13 @@ def _fields(*names: str) -> dict[str, Number]:
     return {name: _field(name) for name in names}
 
 
-def _loss(result: Any) -> float | None:
+def _loss_field(name: str) -> Number:
     """None where the destination seems to ration its answers: that is no loss of the path."""
-    return None if result.rate_limited_suspected else float(result.loss_ratio)
+
+    def read(result: Any) -> float | None:
+        return None if result.rate_limited_suspected else float(getattr(result, name))
+
+    return read
 
 
 def _least_upper(result: Any) -> float | None:
@@ -82,7 +86,7 @@ def _least_upper(result: Any) -> float | None:
 
 METRICS: Mapping[str, Mapping[str, Number]] = {
     "ping": {
-        "loss_ratio": _loss,
+        "loss_ratio": _loss_field("loss_ratio"),
         **_fields(
             "loss_max_run",
             "loss_after_loss_ratio",
@@ -103,18 +107,18 @@ METRICS: Mapping[str, Mapping[str, Number]] = {
         ),
     },
     "traceroute": _fields("hop_count", "reached"),
-    "loss": _fields(
-        "loss_ratio",
-        "loss_low_ratio",
-        "loss_high_ratio",
-        "loss_max_run",
-        "loss_after_loss_ratio",
-        "answered",
-        "late",
-        "duplicates",
-        "rtt_median_ns",
-        "hop_count",
-    ),
+    "loss": {
+        **{name: _loss_field(name) for name in ("loss_ratio", "loss_low_ratio", "loss_high_ratio")},
+        **_fields(
+            "loss_max_run",
+            "loss_after_loss_ratio",
+            "answered",
+            "late",
+            "duplicates",
+            "rtt_median_ns",
+            "hop_count",
+        ),
+    },
     "igi": _fields("ptr_bps", "low_bps", "high_bps", "capacity_bps", "competing_bps", "loss_ratio"),
     "pathneck": {
         "bottleneck_bps": _of_bottleneck("bound_bps"),

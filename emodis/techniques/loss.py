@@ -169,6 +169,8 @@ def _quality(chosen: Parameters, observations: LossObservations, result: LossRes
         poor.append(f"stopped after {result.sent} of {chosen.count} probes")
     if any(train.receive_drops for train in trains):
         poor.append("the measuring host lost answers for want of buffer space")
+    if result.rate_limited_suspected:
+        poor.append("the destination seems to answer about once a second: no loss follows from it")
     limited = [str(hop.ttl) for hop in result.hops if hop.rate_limited]
     if limited:
         fair.append(f"hop {', '.join(limited)} answers rarely and was asked rarely")

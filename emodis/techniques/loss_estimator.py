@@ -34,6 +34,12 @@ TARGET_TTL = 64
 _MOST_MEMORY = 0.95
 # 99 %: some hop among many is unlucky in its first seconds.
 _FLAG_Z = 2.576
+# One answer a second: so far apart are answers, so many of them, to questions at most so far apart.
+# Where a question comes late its answer leaves part of a second saved, so single gaps are shorter.
+_RATION_NS = (round(0.4 * NS_PER_S), round(2.2 * NS_PER_S))
+_RATION_MEAN_NS = (round(0.8 * NS_PER_S), round(1.3 * NS_PER_S))
+_RATION_GAPS = 8
+_RATION_ASKED_NS = round(0.4 * NS_PER_S)
 
 
 @attrs.frozen
@@ -85,6 +91,7 @@ def estimate(observations: LossObservations, *, timeout_s: float) -> LossResult:
     rtts_ns = [rtt for p in probes if _in_time(p, timeout_s) and (rtt := records.rtt_ns(p))]
     if rtts_ns:
         result.rtt_median_ns = round(median(rtts_ns))
+    result.rate_limited_suspected = _rations(_departures_ns(observations), lost)
     _describe_path(result, observations, timeout_s)
     return result
 
@@ -130,7 +137,8 @@ def _describe_path(result: LossResult, observations: LossObservations, timeout_s
     path = [_seen(hop) for hop in result.hops if hop.answered]
     doubtful = unreliable([*path, target])
     believed = [*(hop for hop in path if hop.ttl not in doubtful), target]
-    place = locate(believed) if asked and result.answered else None
+    telling = asked and result.answered and not result.rate_limited_suspected
+    place = locate(believed) if telling else None
     for hop in result.hops:
         hop.shows = _shows(hop, doubtful, place)
         # It leaves out more than the path loses even when it is asked slowly.
@@ -209,6 +217,32 @@ def _by_hop(observations: LossObservations) -> Mapping[int, _Asked]:
 
 def _to_target(probes: Sequence[ProbeRecord]) -> list[ProbeRecord]:
     return [p for p in probes if p.ttl == TARGET_TTL and p.HasField("sent_ns")]
+
+
+def _rations(sent_ns: Sequence[int], lost: Sequence[bool]) -> bool:
+    """Whether the destination answers about once a second, however often it is asked.
+
+    Unlike ping's, this does not wait for the burst that such a host begins with: the look has used
+    some of it up. Random losses leave gaps of all lengths between answers.
+    """
+    if not any(lost) or (sent_ns[-1] - sent_ns[0]) / len(lost) > _RATION_ASKED_NS:
+        return False
+    later_ns = [at for at, one in zip(sent_ns, lost, strict=True) if not one]
+    later_ns = [at for at in later_ns if at > sent_ns[lost.index(True)]]
+    gaps_ns = [after - before for before, after in pairwise(later_ns)]
+    if len(gaps_ns) < _RATION_GAPS:
+        return False
+    (shortest_ns, longest_ns), (least_ns, most_ns) = _RATION_NS, _RATION_MEAN_NS
+    regular = shortest_ns <= min(gaps_ns) and max(gaps_ns) <= longest_ns
+    return regular and least_ns <= sum(gaps_ns) / len(gaps_ns) <= most_ns
+
+
+def _departures_ns(observations: LossObservations) -> list[int]:
+    return [
+        block.train.t0_unix_ns + probe.sent_ns
+        for block in observations.blocks
+        for probe in _to_target(block.train.probes)
+    ]
 
 
 def _lost(probes: Sequence[ProbeRecord], timeout_s: float) -> int:

@@ -41,7 +41,7 @@ class LossyLink:
 
 @attrs.define(kw_only=True)
 class LossyPath:
-    """`links[i]` leads to `nodes[i]`; the last node is the destination, which always answers."""
+    """`links[i]` leads to `nodes[i]`; the last node is the destination."""
 
     links: list[LossyLink]
     nodes: list[Router]
@@ -69,7 +69,7 @@ class LossyPath:
         there = hops == len(self.nodes)
         if not all(link.passes("there", self._chance) for link in self.links[:hops]):
             return None
-        if self.down if there else not node.may_answer(self.now_ns):
+        if (there and self.down) or not node.may_answer(self.now_ns):
             return None
         if not all(link.passes("back", self._chance) for link in reversed(self.links[:hops])):
             return None

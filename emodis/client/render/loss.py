@@ -112,6 +112,8 @@ def hops_grid(report: Report, run: Decoded) -> Grid:
 
 def _where(report: Report, run: Decoded) -> str:
     result: LossResult = run.value
+    if result.rate_limited_suspected:
+        return "but the destination seems to ration its answers, so nothing follows about the path"
     if not result.hops:
         return "routers were not asked, so where is not known"
     if not result.HasField("begins"):

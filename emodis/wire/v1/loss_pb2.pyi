@@ -274,6 +274,7 @@ class LossResult(_message.Message):
     HOPS_FIELD_NUMBER: _builtins.int
     BEGINS_FIELD_NUMBER: _builtins.int
     MORE_BEHIND_TTL_FIELD_NUMBER: _builtins.int
+    RATE_LIMITED_SUSPECTED_FIELD_NUMBER: _builtins.int
     sent: _builtins.int
     answered: _builtins.int
     late: _builtins.int
@@ -294,6 +295,8 @@ class LossResult(_message.Message):
     """Absent when the destination was never reached by a small TTL."""
     more_behind_ttl: _builtins.int
     """Behind this hop surely more is lost; absent: not known."""
+    rate_limited_suspected: _builtins.bool
+    """The destination seems to answer about once a second: nothing follows about the path."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___LossRun]:
         """Shortest first."""
@@ -323,10 +326,11 @@ class LossResult(_message.Message):
         hops: _abc.Iterable[Global___LossHop] | None = ...,
         begins: Global___LossPlace | None = ...,
         more_behind_ttl: _builtins.int | None = ...,
+        rate_limited_suspected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "_loss_after_loss_ratio", b"_loss_after_loss_ratio", "_more_behind_ttl", b"_more_behind_ttl", "_rtt_median_ns", b"_rtt_median_ns", "begins", b"begins", "hop_count", b"hop_count", "loss_after_loss_ratio", b"loss_after_loss_ratio", "more_behind_ttl", b"more_behind_ttl", "rtt_median_ns", b"rtt_median_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "_loss_after_loss_ratio", b"_loss_after_loss_ratio", "_more_behind_ttl", b"_more_behind_ttl", "_rtt_median_ns", b"_rtt_median_ns", "answered", b"answered", "begins", b"begins", "duplicates", b"duplicates", "effective_probes", b"effective_probes", "hop_count", b"hop_count", "hops", b"hops", "late", b"late", "loss_after_loss_ratio", b"loss_after_loss_ratio", "loss_high_ratio", b"loss_high_ratio", "loss_low_ratio", b"loss_low_ratio", "loss_max_run", b"loss_max_run", "loss_ratio", b"loss_ratio", "more_behind_ttl", b"more_behind_ttl", "rtt_median_ns", b"rtt_median_ns", "runs", b"runs", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "_loss_after_loss_ratio", b"_loss_after_loss_ratio", "_more_behind_ttl", b"_more_behind_ttl", "_rtt_median_ns", b"_rtt_median_ns", "answered", b"answered", "begins", b"begins", "duplicates", b"duplicates", "effective_probes", b"effective_probes", "hop_count", b"hop_count", "hops", b"hops", "late", b"late", "loss_after_loss_ratio", b"loss_after_loss_ratio", "loss_high_ratio", b"loss_high_ratio", "loss_low_ratio", b"loss_low_ratio", "loss_max_run", b"loss_max_run", "loss_ratio", b"loss_ratio", "more_behind_ttl", b"more_behind_ttl", "rate_limited_suspected", b"rate_limited_suspected", "rtt_median_ns", b"rtt_median_ns", "runs", b"runs", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hop_count: _TypeAlias = _typing.Literal["hop_count"]  # noqa: Y015
     _WhichOneofArgType__hop_count: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count"]  # noqa: Y015

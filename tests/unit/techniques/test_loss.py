@@ -203,6 +203,23 @@ def test_routers_that_answer_rarely_are_asked_rarely_and_are_no_loss(saved: floa
         assert min(gaps_s) > SLOW_PACE_S - 0.2
 
 
+def test_a_destination_that_rations_its_answers_is_no_loss() -> None:
+    network = lossy(5)
+    network.nodes[-1].tokens_per_s = 1.0
+    measured = measure(network)
+    assert isinstance(measured.result, LossResult)
+    assert measured.result.rate_limited_suspected
+    assert not measured.result.HasField("begins")
+    assert measured.quality.word == Quality.WORD_POOR
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.9])
+def test_random_loss_is_not_taken_for_rationing(ratio: float) -> None:
+    for seed in range(20):
+        result = found(losing(3, seed, there=ratio), seed, locate="off")
+        assert not result.rate_limited_suspected
+
+
 def test_a_host_that_is_down_ends_after_the_first_block() -> None:
     network = lossy(4)
     network.down = True

@@ -110,6 +110,14 @@ def test_routers_that_were_not_asked_are_no_place() -> None:
     assert sentence.endswith("routers were not asked, so where is not known.")
 
 
+def test_a_destination_that_rations_is_not_called_lossy() -> None:
+    made = lost(0.8)
+    made.rate_limited_suspected = True
+    (sentence,) = answers(report("loss", result("ams", made)))
+    assert sentence.endswith("seems to ration its answers, so nothing follows about the path.")
+    assert held([parse("loss>1%", "loss")], [report("loss", result("ams", made))]) == []
+
+
 def test_of_several_agents_the_one_that_loses_most_speaks() -> None:
     made = report("loss", result("ams", lost(0.1)), result("bru", lost(0.02)))
     (sentence,) = answers(made)
