@@ -17,12 +17,13 @@ from emodis.packets.clocks import boottime_ns, monotonic_ns
 from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.packets.transport import Traffic
 from emodis.prober import peer
-from emodis.prober.peer import Partnership, PeerFailed, PeerStopped
+from emodis.prober.peer import Partnership, PeerConversation, PeerFailed, PeerStopped
 from emodis.techniques import igi_keys
-from emodis.techniques.base import Measured
+from emodis.techniques.base import Context, Measured
+from emodis.techniques.igi import Igi
 from emodis.techniques.igi_receiver import Receiver
 from emodis.wire.framing import FrameReader, encode_frame
-from emodis.wire.v1.common_pb2 import Ending, PeerOffer, Quality, RunKey
+from emodis.wire.v1.common_pb2 import END_FAILED, Ending, PeerOffer, Quality, RunKey
 from emodis.wire.v1.igi_pb2 import IgiAbort, IgiMessage, IgiObservations
 from emodis.wire.v1.prober_pb2 import ProberRun
 
@@ -115,6 +116,8 @@ class Rig:
     reported: list[PacedTrain] = attrs.field(factory=list)
     outcomes: list[PacedOutcome] = attrs.field(factory=list)
     max_bytes: int = 0
+    # In place of two trains.
+    conversation: PeerConversation | None = None
 
     def talk(self) -> Generator[PacedTrain, PacedOutcome, Measured]:
         for _ in range(2):
@@ -140,7 +143,7 @@ class Rig:
             steady=nullcontext,
         )
         try:
-            return partnership.measure(self.talk())
+            return partnership.measure(self.conversation or self.talk())
         finally:
             for end in self.interrupt.ends:
                 end.close()
@@ -264,3 +267,23 @@ def test_no_more_bytes_than_allowed() -> None:
     with listening(honest) as port, pytest.raises(PeerStopped):
         rig.measure(port)
     assert rig.traffic.sent_bytes <= 3000
+
+
+def deaf(far: Far) -> None:
+    """TCP gets through, UDP does not."""
+    far.greet()
+    while not far.receiver.done:
+        far.say(far.receiver.heard(far.hear(), monotonic_ns()))
+        if far.receiver.through:
+            far.say(far.receiver.time_passed(far.receiver.wake_at_ns))
+
+
+def test_a_partner_that_no_udp_reaches_ends_the_run_after_three_trains() -> None:
+    technique = Igi()
+    rig = Rig(
+        conversation=technique.talk_to_peer(technique.call({}), Context(address=HERE, seed=1))
+    )
+    with listening(deaf) as port:
+        measured = rig.measure(port)
+    assert (measured.ending.end, measured.ending.reason) == (END_FAILED, "udp_blocked")
+    assert len(rig.reported) == 3
