@@ -26,6 +26,7 @@ from emodis.lab.lab import Lab, read_topology
 from emodis.lab.topofile import render, shipped
 from emodis.lab.topology import IcmpLimits, Topology
 from emodis.lab.truth import DEFAULT_PACKET_BYTES, LinkTruth, Truth
+from emodis.lab.unprivileged import wrapped
 
 if TYPE_CHECKING:
     from emodis.lab.bench.trial import Trial
@@ -109,10 +110,11 @@ def list_labs(as_json: bool) -> None:
 @click.argument("name")
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def execute(name: str, host: str, command: tuple[str, ...]) -> None:
+@click.option("--unprivileged", is_flag=True, help="Without any capability, as ordinary users.")
+def execute(name: str, host: str, command: tuple[str, ...], unprivileged: bool) -> None:
     """Run COMMAND at a host (or router) of a lab: exec NAME HOST -- COMMAND..."""
     attached = Lab.attach(name)
-    process = attached.popen(host, command)
+    process = attached.popen(host, wrapped(list(command)) if unprivileged else command)
     attached.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the command's; we wait for its end
     status = process.wait()
@@ -171,8 +173,16 @@ def bench() -> None:
     help="Whose figures are reported must not be looked at while working. [development]",
 )
 @click.option("--seed", default=0, type=click.IntRange(0), help="The first path's number. [0]")
+@click.option(
+    "--access",
+    type=click.Choice(["full", "unprivileged"]),
+    default="full",
+    help="Measure with the rights there are, or without any capability. [full]",
+)
 @click.option("--json", "file", metavar="FILE", help="Keep every trial there, too.")
-def accuracy(paths: int, others: int, flat: int, seeds: str, seed: int, file: str | None) -> None:
+def accuracy(
+    paths: int, others: int, flat: int, seeds: str, seed: int, access: str, file: str | None
+) -> None:
     """How often Pathneck names the right link, on random paths, one after the other.
 
     Half of the paths with a clear bottleneck carry other traffic. The other kinds: the tight link
@@ -182,22 +192,25 @@ def accuracy(paths: int, others: int, flat: int, seeds: str, seed: int, file: st
 
     from emodis.lab.bench import accuracy as bench_accuracy
     from emodis.lab.bench.paths import Seeds
+    from emodis.lab.bench.trial import Access
 
     counts = {"clear": paths - paths // 2, "loaded": paths // 2}
     counts |= dict.fromkeys(("tight", "any", "quiet", "lossy"), others)
     counts["flat"] = flat
-    chosen = Seeds(seeds)
+    chosen, rights = Seeds(seeds), Access(access)
 
     def keep(trials: Sequence[Trial]) -> None:
         if file:
-            content = bench_accuracy.document(trials, counts, seeds=chosen, first=seed)
+            content = bench_accuracy.document(
+                trials, counts, seeds=chosen, first=seed, access=rights
+            )
             try:
                 bench_accuracy.write(Path(file), content)
             except OSError as error:
                 raise LabError(f"cannot write {file}: {error.strerror}") from error
 
     keep(())
-    bench_accuracy.run(counts, seeds=chosen, first=seed, say=click.echo, keep=keep)
+    bench_accuracy.run(counts, seeds=chosen, first=seed, access=rights, say=click.echo, keep=keep)
 
 
 @bench.command()

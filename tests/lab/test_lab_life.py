@@ -109,17 +109,20 @@ def test_a_lab_is_used_from_the_command_line_and_leaves_nothing(lab_home: Path) 
     assert "shell  11 nodes" in cli("list").stdout
     assert cli("exec", "shell", "c1", "--", "sh", "-c", "exit 5").returncode == 5
     assert cli("exec", "shell", "c1", "--", "sh", "-c", "kill -9 $$").returncode == 137
+    held = cli("exec", "shell", "c1", "--unprivileged", "--", "grep", "CapEff", "/proc/self/status")
+    assert int(held.stdout.split()[1], 16) == 0
+    assert cli("exec", "shell", "c1", "--unprivileged", "--", "no-such").returncode == 127
     shown = cli("truth", "shell", "a1", "c1")
     assert "choke of a fluid train: r2 -> r4" in shown.stdout
     again = cli("up", "diamond", "--name", "shell")
     assert again.returncode == 1
     assert again.stderr.startswith("emodis-lab: a lab 'shell' is up already")
     pid = states.find("shell")[1].pid
-    held = networks(pid)
-    assert len(held) >= 11
+    spaces = networks(pid)
+    assert len(spaces) >= 11
     assert cli("down", "shell").returncode == 0
     assert not (lab_home / "shell").exists()
-    eventually(lambda: not still_held(held), "all namespaces freed")
+    eventually(lambda: not still_held(spaces), "all namespaces freed")
 
 
 def test_everything_in_a_lab_dies_with_it() -> None:

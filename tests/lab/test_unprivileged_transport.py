@@ -10,21 +10,11 @@ from typing import Any
 import pytest
 
 from emodis.lab.lab import Lab
+from emodis.lab.unprivileged import wrapped
 from tests.lab.test_raw_transport import PRELUDE
 
 pytestmark = pytest.mark.lab
 
-# Opens ICMP datagram sockets to our group in this namespace, then executes another interpreter
-# without any capability, root or not (PR_CAPBSET_DROP).
-DROP = """
-import contextlib, ctypes, os, sys
-with contextlib.suppress(OSError), open("/proc/sys/net/ipv4/ping_group_range", "w") as file:
-    file.write(f"{os.getgid()} {os.getgid()}")
-libc = ctypes.CDLL(None)
-for capability in range(64):
-    libc.prctl(24, capability, 0, 0, 0)
-os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
-"""
 UNPRIVILEGED = PRELUDE.replace(
     "from emodis.packets.raw import RawTransport",
     "from emodis.packets.unprivileged import UnprivilegedTransport as RawTransport",
@@ -34,9 +24,11 @@ assert UNPRIVILEGED != PRELUDE
 
 def flown(lab: Lab, script: str, *, raw: bool = False) -> Any:
     """Run a script at h1, its target h2; what it printed."""
-    code = [PRELUDE + script] if raw else [DROP, UNPRIVILEGED + script]
-    command = [sys.executable, "-c", *code, str(lab.address("h2"))]
-    done = lab.run("h1", command, capture_output=True, text=True, timeout=60)
+    code = PRELUDE if raw else UNPRIVILEGED
+    command = [sys.executable, "-c", code + script, str(lab.address("h2"))]
+    done = lab.run(
+        "h1", command if raw else wrapped(command), capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

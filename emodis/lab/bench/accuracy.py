@@ -15,7 +15,7 @@ from typing import Any
 from emodis import __version__
 from emodis.lab.bench.paths import Seeds, path
 from emodis.lab.bench.tally import HEADING, tally
-from emodis.lab.bench.trial import Trial, measure
+from emodis.lab.bench.trial import Access, Trial, measure
 
 SCHEMA = "emodis.accuracy/1"
 
@@ -25,6 +25,7 @@ def run(
     *,
     seeds: Seeds,
     first: int,
+    access: Access = Access.FULL,
     say: Callable[[str], None],
     keep: Callable[[Sequence[Trial]], None],
 ) -> list[Trial]:
@@ -35,11 +36,12 @@ def run(
     trials: list[Trial] = []
     for kind, count in counts.items():
         for number in range(first, first + count):
-            trials.append(measure(path(kind, seeds, number), kind, number))
+            trials.append(measure(path(kind, seeds, number), kind, number, access=access))
             say(line(trials[-1]))
             keep(trials)
     say("")
-    say(f"{seeds.value} seeds from {first}")
+    rights = ", without capabilities" if access is Access.UNPRIVILEGED else ""
+    say(f"{seeds.value} seeds from {first}{rights}")
     say(HEADING)
     for share in tally(trials):
         say(share.row())
@@ -59,7 +61,12 @@ def line(trial: Trial) -> str:
 
 
 def document(
-    trials: Sequence[Trial], counts: Mapping[str, int], *, seeds: Seeds, first: int
+    trials: Sequence[Trial],
+    counts: Mapping[str, int],
+    *,
+    seeds: Seeds,
+    first: int,
+    access: Access = Access.FULL,
 ) -> dict[str, Any]:
     """Everything, for machines; `paths` is what was asked for, also where less was measured."""
     return {
@@ -68,6 +75,7 @@ def document(
         "technique": "pathneck",
         "seeds": seeds.value,
         "first_seed": first,
+        "access": access.value,
         "paths": dict(counts),
         "shares": [share.as_json() for share in tally(trials)],
         "trials": [trial.as_json() for trial in trials],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import subprocess
 from typing import Any
@@ -13,10 +14,18 @@ from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
 from emodis.lab.topology import IcmpLimits, Topology
 from emodis.lab.truth import Truth
+from emodis.lab.unprivileged import wrapped
 
 SOURCE, DESTINATION = "h1", "h2"
 RUN_TIMEOUT_S = 130.0
 NS_PER_S = 1_000_000_000
+
+
+class Access(enum.Enum):
+    """With which rights the measuring host measures."""
+
+    FULL = "full"
+    UNPRIVILEGED = "unprivileged"
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +55,8 @@ class Trial:
     sent_bytes: int
     word: str
     note: str
+    # "raw" or "unprivileged", as the result says; empty where there is none.
+    transport: str = ""
 
     @property
     def right(self) -> bool:
@@ -68,15 +79,23 @@ class Trial:
         return {**attrs.asdict(self), "right": self.right}
 
 
-def measure(topology: Topology, kind: str, number: int) -> Trial:
-    """Build the lab, measure once, compare."""
+def measure(topology: Topology, kind: str, number: int, *, access: Access = Access.FULL) -> Trial:
+    """Build the lab, measure once, compare.
+
+    Without capabilities load packets cannot be muted, so a destination that rations its answers
+    leaves the last link unmeasured. That is known; what is judged then are paths whose last hop
+    answers freely.
+    """
+    if access is Access.UNPRIVILEGED:
+        topology = with_free_destination(topology)
     with Lab.up(topology) as lab:
         truth = lab.truth(SOURCE, DESTINATION)
         argv = [program("emodis-client"), "measure", "--tech", "pathneck"]
+        argv += [DESTINATION, "--format", "json"]
         try:
             done = lab.run(
                 SOURCE,
-                [*argv, DESTINATION, "--format", "json"],
+                wrapped(argv) if access is Access.UNPRIVILEGED else argv,
                 capture_output=True,
                 text=True,
                 timeout=RUN_TIMEOUT_S,
@@ -85,6 +104,12 @@ def measure(topology: Topology, kind: str, number: int) -> Trial:
         except subprocess.TimeoutExpired:
             run = {"reason": f"no answer within {RUN_TIMEOUT_S:.0f} s"}
     return compare(topology, truth, run, kind=kind, number=number)
+
+
+def with_free_destination(topology: Topology) -> Topology:
+    """The same path, to a host that answers every packet."""
+    host = attrs.evolve(topology.nodes[DESTINATION], icmp=IcmpLimits.FREE)
+    return attrs.evolve(topology, nodes={**topology.nodes, DESTINATION: host})
 
 
 def only_run(stdout: str, stderr: str) -> dict[str, Any]:
@@ -124,6 +149,7 @@ def compare(
         sent_bytes=int(cost.get("sent_bytes", 0)),
         word=(run.get("quality") or {}).get("word", ""),
         note="; ".join([run.get("reason", ""), *(run.get("quality") or {}).get("reasons", [])]),
+        transport=run.get("transport", ""),
     )
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from emodis.lab.bench import accuracy
 from emodis.lab.bench.paths import Seeds
-from emodis.lab.bench.trial import Trial
+from emodis.lab.bench.trial import Access, Trial
 from emodis.lab.cli import lab
 from emodis.lab.topology import Topology
 from tests.unit.lab.bench.builders import trial
@@ -16,8 +16,9 @@ from tests.unit.lab.bench.builders import trial
 
 @pytest.fixture(autouse=True)
 def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(topology: Topology, kind: str, number: int) -> Trial:
-        return trial(name=topology.name, kind=kind, number=number)
+    def measure(topology: Topology, kind: str, number: int, *, access: Access) -> Trial:
+        transport = "unprivileged" if access is Access.UNPRIVILEGED else "raw"
+        return trial(name=topology.name, kind=kind, number=number, transport=transport)
 
     monkeypatch.setattr(accuracy, "measure", measure)
 
@@ -57,6 +58,16 @@ def test_the_command_keeps_its_trials(tmp_path: Path) -> None:
     ]
     assert kept["shares"][0]["label"] == "right link, clear, idle"
     assert not list(tmp_path.glob("*.new"))
+
+
+def test_rights_are_taken_away_where_it_was_asked_for_and_the_file_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    arguments = ["--paths", "1", "--flat", "1", "--access", "unprivileged", "--json", str(file)]
+    done = CliRunner().invoke(lab, ["bench", "accuracy", *arguments])
+    assert "development seeds from 0, without capabilities" in done.output
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert kept["access"] == "unprivileged"
+    assert [one["transport"] for one in kept["trials"]] == ["unprivileged"] * 2
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from emodis.lab.bench.paths import Seeds, path
-from emodis.lab.bench.trial import DESTINATION, SOURCE, compare, only_run
+from emodis.lab.bench.trial import DESTINATION, SOURCE, compare, only_run, with_free_destination
 from emodis.lab.plan import make_plan
+from emodis.lab.topology import IcmpLimits
 from emodis.lab.truth import path_truth
 from tests.unit.lab.bench.builders import trial
 
@@ -38,6 +39,7 @@ def test_what_was_printed_stands_beside_what_is_so() -> None:
     topology = path("loaded", Seeds.DEVELOPMENT, 4)
     truth = path_truth(make_plan(topology), SOURCE, DESTINATION)
     run: dict[str, Any] = {
+        "transport": "unprivileged",
         "duration_ns": 2_500_000_000,
         "cost": {"sent_bytes": 5, "sent_packets": 2},
         "quality": {"word": "fair", "reasons": ["x"]},
@@ -46,10 +48,21 @@ def test_what_was_printed_stands_beside_what_is_so() -> None:
     got = compare(topology, truth, run, kind="loaded", number=4)
     assert got.right
     assert (got.duration_s, got.sent_packets, got.word, got.note) == (2.5, 2, "fair", "; x")
+    assert got.transport == "unprivileged"
     run["result"]["bottleneck"] = None
     assert compare(topology, truth, run, kind="loaded", number=4).named_ttl == 0
     run["result"] = None
     assert compare(topology, truth, run, kind="loaded", number=4).named_ttl == -1
+
+
+def test_a_path_without_capabilities_differs_in_how_freely_its_destination_answers_only() -> None:
+    topology = path("loaded", Seeds.DEVELOPMENT, 4)
+    freed = with_free_destination(topology)
+    assert freed.nodes[DESTINATION].icmp is IcmpLimits.FREE
+    assert {name for name in topology.nodes if freed.nodes[name] != topology.nodes[name]} == {
+        DESTINATION
+    }
+    assert freed.links == topology.links
 
 
 def test_what_is_no_result_is_a_reason() -> None:
