@@ -30,7 +30,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("lab") is None:
         return
     # Late: the quick loop shall not wait for the lab to load.
-    from emodis.lab.isolation import why_not
+    from emodis.lab.attempt import why_not
 
     reason = why_not()
     if reason is None:

@@ -18,10 +18,10 @@ import click
 
 from emodis import __version__
 from emodis.lab import state as states
+from emodis.lab.attempt import why_not
 from emodis.lab.errors import LabError
 from emodis.lab.generate import random_internet, random_path
 from emodis.lab.impairment import Impairment
-from emodis.lab.isolation import why_not
 from emodis.lab.lab import Lab, read_topology
 from emodis.lab.topofile import render, shipped
 from emodis.lab.topology import IcmpLimits, Topology

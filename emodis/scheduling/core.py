@@ -49,7 +49,7 @@ class Scheduler:
         self._lease_ns = lease_ns
         self._now_ns = 0
         self._register = Register()
-        self._deadlines: Deadlines[Run | Lease] = Deadlines()
+        self._deadlines: Deadlines[Run[Round] | Lease[Round]] = Deadlines()
         self._offers = Offers()
         self._runs = Runs(rtt_max_ns, self._deadlines, self._offers)
         self._decisions: list[Decision] = []
@@ -188,7 +188,7 @@ class Scheduler:
     def _start(self, round_: Round, member: int, destination: int) -> None:
         self._decisions.append(self._runs.start(round_, member, destination, self._now_ns))
 
-    def _set_aside(self, round_: Round, member: int, *, begun: Run | None) -> None:
+    def _set_aside(self, round_: Round, member: int, *, begun: Run[Round] | None) -> None:
         if round_.set_aside(member, begun.key.destination if begun else None):
             lease = Lease(round_, member)
             round_.leases[member] = self._deadlines.set(self._now_ns + self._lease_ns, lease)
@@ -199,7 +199,7 @@ class Scheduler:
         for key in round_.give_up(member):
             self._decisions.append(End(run=key, why=why, reason=_REASONS[why]))
 
-    def _end_begun(self, run: Run, why: Why) -> None:
+    def _end_begun(self, run: Run[Round], why: Why) -> None:
         self._decisions.append(End(run=run.key, why=why, reason=_REASONS[why]))
         self._end_pair(run.round, run.member, run.key.destination)
 

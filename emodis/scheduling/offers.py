@@ -18,15 +18,15 @@ from emodis.scheduling.round import Round
 
 Begin = Callable[[Round, int, int], None]
 # The round that is asked next, a tie-break, the place in the list of rounds, whose list.
-_Turn: TypeAlias = tuple[Rank, int, int, Agent | Destination | Round]
+_Turn: TypeAlias = tuple[Rank, int, int, Agent[Round] | Destination[Round] | Round]
 
 
 @attrs.define(eq=False)
 class Offers:
     """What is to be asked; dicts, not sets, so that the same events give the same decisions."""
 
-    agents: dict[Agent, None] = attrs.field(factory=dict, init=False)
-    destinations: dict[Destination, None] = attrs.field(factory=dict, init=False)
+    agents: dict[Agent[Round], None] = attrs.field(factory=dict, init=False)
+    destinations: dict[Destination[Round], None] = attrs.field(factory=dict, init=False)
     rounds: dict[Round, None] = attrs.field(factory=dict, init=False)
 
     def sweep(self, begin: Begin) -> None:
@@ -52,7 +52,7 @@ class Offers:
         # Within a rank the whole round goes first: ties then fall to the lowest index.
         for round_ in self.rounds:
             queue.append((round_.rank, len(queue), 0, round_))
-        freed: tuple[Agent | Destination, ...] = (*self.agents, *self.destinations)
+        freed: tuple[Agent[Round] | Destination[Round], ...] = (*self.agents, *self.destinations)
         for spot in freed:
             if spot.idle and spot.rounds:
                 queue.append((spot.rounds[0][0], len(queue), 0, spot))
@@ -70,7 +70,7 @@ def _ask_everyone(round_: Round, begin: Begin) -> None:
                 begin(round_, member, destination)
 
 
-def _ask_next(who: Agent | Destination, place: int, begin: Begin) -> bool:
+def _ask_next(who: Agent[Round] | Destination[Round], place: int, begin: Begin) -> bool:
     """Ask one round what it has for this agent or destination; True: go on with the next round."""
     if not who.idle:
         return False

@@ -2,43 +2,50 @@
 
 A run holds its agent and its destination while it may be sending, whatever became of its pair.
 `stop_by` frees the destination in any case; an agent whose pair is still open stays with it for
-the result's grace, so that an agent has at most one open pair.
+the result's grace, so that an agent has at most one open pair. Of a round nothing is known here
+but its rank; `R` is the round.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 
 from emodis.scheduling.deadlines import Deadline
 from emodis.scheduling.model import AgentId, DestinationKey, RunKey
 
-if TYPE_CHECKING:
-    from emodis.scheduling.round import Round
-
 # What orders requests: minus the priority, then the number of the admission.
 Rank: TypeAlias = tuple[int, int]
 
 
+class Ranked(Protocol):
+    """What a round is to the places that it wants."""
+
+    rank: Rank
+
+
+R = TypeVar("R", bound=Ranked)
+
+
 @attrs.define(eq=False)
-class Spot:
+class Spot(Generic[R]):
     """What an agent and a destination have in common: rounds that want it, at most one run."""
 
     # Oldest first, with the index that the round knows it by; no two rounds share a rank.
-    rounds: list[tuple[Rank, int, Round]] = attrs.field(factory=list, init=False)
-    run: Run | None = attrs.field(default=None, init=False)
+    rounds: list[tuple[Rank, int, R]] = attrs.field(factory=list, init=False)
+    run: Run[R] | None = attrs.field(default=None, init=False)
 
-    def join(self, round_: Round, index: int) -> None:
+    def join(self, round_: R, index: int) -> None:
         entry = (round_.rank, index, round_)
         if not self.rounds or self.rounds[-1][0] < round_.rank:
             self.rounds.append(entry)
         else:
             insort(self.rounds, entry)
 
-    def leave(self, round_: Round) -> None:
+    def leave(self, round_: R) -> None:
         first = bisect_left(self.rounds, round_.rank, key=itemgetter(0))
         last = first
         while last < len(self.rounds) and self.rounds[last][2] is round_:
@@ -55,7 +62,7 @@ class Spot:
 
 
 @attrs.define(eq=False)
-class Agent(Spot):
+class Agent(Spot[R]):
     """An agent, present or expected back."""
 
     id: AgentId
@@ -90,12 +97,12 @@ class Agent(Spot):
 
 
 @attrs.define(eq=False)
-class Destination(Spot):
+class Destination(Spot[R]):
     """One lock key."""
 
     key: DestinationKey
     # Past its stop_by without a word: it should have stopped, but has not said so.
-    straggler: Run | None = None
+    straggler: Run[R] | None = None
 
     @property
     def forgettable(self) -> bool:
@@ -103,16 +110,16 @@ class Destination(Spot):
 
 
 @attrs.define(eq=False)
-class Run:
+class Run(Generic[R]):
     """A started run, until nobody can be sending for it and its pair is not open by it."""
 
     key: RunKey
-    round: Round
-    agent: Agent
+    round: R
+    agent: Agent[R]
     member: int
-    destination: Destination
+    destination: Destination[R]
     stop_by_ns: int
-    deadline: Deadline[Run | Lease] | None = None
+    deadline: Deadline[Run[R] | Lease[R]] | None = None
     # The pair will end by this run, unless it is taken away from it.
     open: bool = True
     # Runs that were on the same destination or agent while this one may have been sending.
@@ -120,8 +127,8 @@ class Run:
 
 
 @attrs.define(eq=False)
-class Lease:
+class Lease(Generic[R]):
     """How long the pairs of an absent agent wait for it in one round."""
 
-    round: Round
+    round: R
     member: int

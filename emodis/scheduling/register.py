@@ -22,8 +22,8 @@ from emodis.scheduling.round import Round, rows_of
 class Register:
     """Nothing here decides anything."""
 
-    _agents: dict[AgentId, Agent] = attrs.field(factory=dict, init=False)
-    _destinations: dict[DestinationKey, Destination] = attrs.field(factory=dict, init=False)
+    _agents: dict[AgentId, Agent[Round]] = attrs.field(factory=dict, init=False)
+    _destinations: dict[DestinationKey, Destination[Round]] = attrs.field(factory=dict, init=False)
     _rounds: dict[MeasurementId, dict[int, Round]] = attrs.field(factory=dict, init=False)
     # Rounds that ended with this event.
     _left: list[Round] = attrs.field(factory=list, init=False)
@@ -32,14 +32,14 @@ class Register:
     def __len__(self) -> int:
         return len(self._agents) + len(self._destinations) + len(self._rounds)
 
-    def agent(self, agent_id: AgentId) -> Agent:
+    def agent(self, agent_id: AgentId) -> Agent[Round]:
         """The agent of this name; known from now on."""
         agent = self._agents.get(agent_id)
         if agent is None:
             agent = self._agents[agent_id] = Agent(agent_id)
         return agent
 
-    def known_agent(self, agent_id: AgentId) -> Agent | None:
+    def known_agent(self, agent_id: AgentId) -> Agent[Round] | None:
         return self._agents.get(agent_id)
 
     def rounds(self, measurement: MeasurementId) -> tuple[Round, ...]:
@@ -87,7 +87,9 @@ class Register:
             destination.leave(round_)
         self._left.append(round_)
 
-    def forget(self, agents: Iterable[Agent], destinations: Iterable[Destination]) -> None:
+    def forget(
+        self, agents: Iterable[Agent[Round]], destinations: Iterable[Destination[Round]]
+    ) -> None:
         """Let go of those among them, and of rounds that are over, that nothing concerns any more.
 
         Once an event is dealt with, not before: an agent that joins anew may be wanted by nobody
@@ -101,7 +103,7 @@ class Register:
             if destination.forgettable:
                 self._destinations.pop(destination.key, None)
 
-    def _destination(self, key: DestinationKey) -> Destination:
+    def _destination(self, key: DestinationKey) -> Destination[Round]:
         destination = self._destinations.get(key)
         if destination is None:
             destination = self._destinations[key] = Destination(key)

@@ -48,8 +48,8 @@ class Round:
     event: RoundAdmitted
     rank: Rank
     members: dict[AgentId, int]
-    agents: tuple[Agent, ...]
-    destinations: tuple[Destination, ...]
+    agents: tuple[Agent[Round], ...]
+    destinations: tuple[Destination[Round], ...]
     # The pairs to begin with: the destinations of each agent, as bits.
     rows: list[int]
     order: Order = attrs.field(init=False)
@@ -60,7 +60,7 @@ class Round:
     _aside: dict[int, int] = attrs.field(factory=dict, init=False)
     # Pairs whose first attempt was lost, while nothing came of it and no second one began.
     _tried: set[tuple[int | None, int]] = attrs.field(factory=set, init=False)
-    leases: dict[int, Deadline[Run | Lease]] = attrs.field(factory=dict, init=False)
+    leases: dict[int, Deadline[Run[Round] | Lease[Round]]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.order = self._ordered(self.event.policy, self.rows)

@@ -21,9 +21,9 @@ class Runs:
     """Locks by starting, unlocks by what is heard or by the time, and offers what gets free."""
 
     rtt_max_ns: int
-    _deadlines: Deadlines[Run | Lease]
+    _deadlines: Deadlines[Run[Round] | Lease[Round]]
     _offers: Offers
-    _runs: dict[RunKey, Run] = attrs.field(factory=dict, init=False)
+    _runs: dict[RunKey, Run[Round]] = attrs.field(factory=dict, init=False)
     _overlaps: deque[tuple[RunKey, tuple[RunKey, ...]]] = attrs.field(
         factory=lambda: deque(maxlen=_OVERLAPS_KEPT), init=False
     )
@@ -31,7 +31,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def get(self, key: RunKey) -> Run | None:
+    def get(self, key: RunKey) -> Run[Round] | None:
         return self._runs.get(key)
 
     def start(self, round_: Round, member: int, index: int, now_ns: int) -> Start:
@@ -58,7 +58,7 @@ class Runs:
             stop_by_ns=run.stop_by_ns,
         )
 
-    def pass_deadline(self, run: Run) -> bool:
+    def pass_deadline(self, run: Run[Round]) -> bool:
         """Its `stop_by`, or the result's grace after it, has come; True: its pair has expired."""
         if run.destination.run is not run:
             return True
@@ -70,13 +70,13 @@ class Runs:
             self.release(run)
         return False
 
-    def close(self, run: Run) -> None:
+    def close(self, run: Run[Round]) -> None:
         """Its pair is no longer open by it; it may be sending all the same until `stop_by`."""
         run.open = False
         if run.destination.run is not run:
             self.release(run)
 
-    def release(self, run: Run) -> None:
+    def release(self, run: Run[Round]) -> None:
         """Nothing is being sent for it any more, and nobody waits for its result."""
         run.open = False
         if run.destination.run is run:
@@ -99,6 +99,6 @@ class Runs:
             return tuple(run.others)
         return next((others for ended, others in self._overlaps if ended == key), ())
 
-    def _unlock_destination(self, run: Run) -> None:
+    def _unlock_destination(self, run: Run[Round]) -> None:
         run.destination.run = None
         self._offers.destinations[run.destination] = None

@@ -35,7 +35,7 @@ with Lab.up("diamond", sys.argv[1]) as lab:
 NOBODY = 65534
 ROOTLESS = """
 import subprocess, sys
-from emodis.lab.isolation import why_not
+from emodis.lab.attempt import why_not
 from emodis.lab.lab import Lab
 if reason := why_not():
     print("skip", reason)
@@ -54,7 +54,7 @@ with Lab.up("path") as lab:
         done = hard.run("c1", [sys.executable, "-c", code], capture_output=True, text=True)
         print("hard", done.stdout.strip(), hard.address6("s1"), hard.alive())
     # This limit is of our own user namespace: here the kernel refuses, and nobody else is hurt.
-    code = "echo 0 > /proc/sys/user/max_net_namespaces; $0 -P -m emodis.lab.isolation"
+    code = "echo 0 > /proc/sys/user/max_net_namespaces; $0 -P -m emodis.lab.attempt"
     done = lab.run("h1", ["sh", "-c", code, sys.executable], stderr=subprocess.PIPE, text=True)
     print(done.returncode, done.stderr)
 """

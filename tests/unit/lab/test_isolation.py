@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
-from typing import Any
 
 import attrs
 import pytest
 
 from emodis.lab import kernel
-from emodis.lab.isolation import Refused, isolate, why_not
+from emodis.lab.isolation import Refused, isolate
 
 
 @attrs.define
@@ -37,13 +34,6 @@ def installed(fake: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     monkeypatch.setattr(kernel, "put", fake.put)
     monkeypatch.setattr(kernel, "set_dumpable", lambda: None)
     return fake
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    why_not.cache_clear()
-    yield
-    why_not.cache_clear()
 
 
 def test_who_may_needs_no_user_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,11 +71,3 @@ def test_a_refusal_is_named_in_one_line(
         isolate()
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
-
-
-def test_why_not_is_the_last_line_of_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 1, "", "a warning\nno lab here: x\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert why_not() == "no lab here: x"
