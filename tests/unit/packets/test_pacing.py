@@ -143,3 +143,41 @@ def test_an_interrupt_stops_it_in_the_middle(calm: Calm, listening: ArrivalSocke
     sending.close()
     assert gating.traffic.stopped_by is Stop.INTERRUPT
     assert 0 < gating.traffic.sent_packets < len(PAYLOADS)
+
+
+ABOVE_A_SEND_CALL_NS = 50_000
+
+
+@pytest.mark.parametrize("gap_ns", [0, ABOVE_A_SEND_CALL_NS])
+def test_an_interrupt_is_asked_for_before_every_send_call(
+    calm: Calm, listening: ArrivalSocket, gap_ns: int
+) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    calm.after = 5
+    gating = gate(calm)
+    assert sending.send(PAYLOADS, gap_ns, gating) is None
+    sending.close()
+    assert (gating.traffic.stopped_by, gating.traffic.sent_packets) == (Stop.INTERRUPT, 5)
+
+
+@pytest.mark.parametrize("gap_ns", [0, ABOVE_A_SEND_CALL_NS])
+def test_no_probe_leaves_above_the_byte_cap(
+    calm: Calm, listening: ArrivalSocket, gap_ns: int
+) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    gating = gate(calm, max_bytes=6 * (100 + IP_UDP_HEADER_BYTES) - 1)
+    assert sending.send(PAYLOADS, gap_ns, gating) is None
+    sending.close()
+    assert (gating.traffic.stopped_by, gating.traffic.sent_packets) == (Stop.BYTE_CAP, 5)
+
+
+@pytest.mark.parametrize("gap_ns", [0, ABOVE_A_SEND_CALL_NS])
+def test_no_probe_leaves_after_stop_by(calm: Calm, listening: ArrivalSocket, gap_ns: int) -> None:
+    sending = PacedSocket(HERE, listening.port)
+    gating = gate(calm)
+    start_ns = boottime_ns()
+    # A clock that jumps when five have left, as after a suspension.
+    gating.boottime_ns = lambda: start_ns + 2 * FAR_NS * (gating.traffic.sent_packets >= 5)
+    assert sending.send(PAYLOADS, gap_ns, gating) is None
+    sending.close()
+    assert (gating.traffic.stopped_by, gating.traffic.sent_packets) == (Stop.STOP_BY, 5)
