@@ -12,11 +12,12 @@ from typing import Any
 
 import attrs
 from google.protobuf.message import DecodeError
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IDelayedCall, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from emodis.packets.arrivals import ArrivalSocket
+from emodis.packets.arrivals import ArrivalSocket, plain_host
 from emodis.packets.clocks import monotonic_ns
 from emodis.techniques import igi_keys
 from emodis.techniques.igi_receiver import AuthFailed, Receiver
@@ -50,7 +51,7 @@ class _Connection(Protocol):
 
     def connectionMade(self) -> None:
         transport = ITCPTransport(self.transport)
-        self.host = transport.getPeer().host
+        self.host = plain_host(transport.getPeer().host)
         transport.setTcpNoDelay(True)
         self._sleep()
 
@@ -144,7 +145,7 @@ class Partner:
         """Open both ports (OSError if this host does not let us)."""
         assert len(self.token) == igi_keys.TOKEN_BYTES
         self._socket = ArrivalSocket()
-        self._port = self.reactor.listenTCP(0, _Doorkeeper(self), backlog=MOST_BAD_HELLOS)
+        self._port = self._listen()
         return PeerOffer(tcp_port=self._port.getHost().port, token=self.token)
 
     def stop(self) -> None:
@@ -194,6 +195,14 @@ class Partner:
         for arrival in self._socket.arrived(MOST_AT_ONCE):
             if self._current is not None:
                 self._current.datagram(arrival.payload, arrival.at_ns, arrival.host)
+
+    def _listen(self) -> Any:
+        """To both IP versions, where this host has both."""
+        door = _Doorkeeper(self)
+        try:
+            return self.reactor.listenTCP(0, door, backlog=MOST_BAD_HELLOS, interface="::")
+        except CannotListenError:
+            return self.reactor.listenTCP(0, door, backlog=MOST_BAD_HELLOS)
 
     def _close_door(self) -> None:
         port, self._port = self._port, None

@@ -15,6 +15,8 @@ from emodis.packets.timestamps import drops, enable_receive, received_ns
 BUFFER_BYTES = 2 << 20
 LARGEST_BYTES = 2048
 CONTROL_BYTES = 256
+# How a socket of both versions shows an IPv4 address.
+_MAPPED = "::ffff:"
 
 
 @attrs.frozen
@@ -23,18 +25,21 @@ class Arrival:
 
     payload: bytes
     host: str
+    port: int
     at_ns: int
 
 
 class ArrivalSocket:
-    """Bound to a port of the kernel's choice, on every address of this host."""
+    """Bound to a port of the kernel's choice, on every address of this host.
+
+    It hears IPv4 and IPv6, where this host has both; IPv4 senders are named in dotted form.
+    """
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = _both_versions()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.setblocking(False)
         self.kernel_rx = enable_receive(self._socket)
-        self._socket.bind(("", 0))
         self.port: int = self._socket.getsockname()[1]
 
     def fileno(self) -> int:
@@ -53,9 +58,36 @@ class ArrivalSocket:
         """What is there, `most` of it, without waiting."""
         for _ in range(most):
             try:
-                data, control, _, (host, _) = self._socket.recvmsg(LARGEST_BYTES, CONTROL_BYTES)
+                data, control, _, sender = self._socket.recvmsg(LARGEST_BYTES, CONTROL_BYTES)
             except OSError:
                 # Empty, or the error of an answer that we never sent.
                 return
             at_ns = received_ns(Received(data, tuple(control)))
-            yield Arrival(data, host, realtime_ns() if at_ns is None else at_ns)
+            host = plain_host(sender[0])
+            yield Arrival(data, host, sender[1], realtime_ns() if at_ns is None else at_ns)
+
+
+def plain_host(host: str) -> str:
+    """An address as sockets of both versions give it, in its usual form."""
+    return host.partition("%")[0].removeprefix(_MAPPED)
+
+
+def _both_versions() -> socket.socket:
+    try:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    except OSError:
+        return _bound(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    try:
+        return _bound(sock)
+    except OSError:
+        return _bound(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+
+
+def _bound(sock: socket.socket) -> socket.socket:
+    try:
+        sock.bind(("", 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock

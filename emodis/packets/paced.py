@@ -8,6 +8,14 @@ from __future__ import annotations
 
 import attrs
 
+UDP_HEADER_BYTES = 8
+_IP_HEADER_BYTES = {4: 20, 6: 40}
+
+
+def headers_bytes(version: int) -> int:
+    """What IP and UDP put before the payload of a probe."""
+    return _IP_HEADER_BYTES[version] + UDP_HEADER_BYTES
+
 
 @attrs.frozen(kw_only=True)
 class PacedTrain:

@@ -11,12 +11,13 @@ import gc
 import select
 import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 
 import attrs
 
 from emodis.packets.clocks import monotonic_ns, realtime_ns
 from emodis.packets.mmsg import ReceiveBatch
+from emodis.packets.model import Address
+from emodis.packets.paced import headers_bytes
 from emodis.packets.sockets import send_error
 from emodis.packets.timestamps import MSG_ERRQUEUE, Moment, enable_transmit, transmit_stamps
 from emodis.packets.transport import Gate
@@ -30,7 +31,6 @@ SEND_BUFFER_BYTES = 1 << 20
 # A full send buffer, or the error of an earlier packet: try again, but not for ever.
 MOST_ATTEMPTS = 200
 FULL_BUFFER_WAIT_S = 0.005
-IP_UDP_HEADER_BYTES = 28
 
 
 @attrs.frozen(kw_only=True)
@@ -41,12 +41,18 @@ class Sent:
     kernel: bool
 
 
+def udp_socket(version: int) -> socket.socket:
+    """An ordinary UDP socket of this IP version."""
+    return socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+
+
 class PacedSocket:
     """A UDP socket towards one partner."""
 
-    def __init__(self, partner: IPv4Address, port: int) -> None:
-        """Open it (TransportError where this host has no way there)."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, partner: Address, port: int, opened: socket.socket | None = None) -> None:
+        """Open it, or take one over (TransportError where this host has no way there)."""
+        self._socket = opened or udp_socket(partner.version)
+        self._headers_bytes = headers_bytes(partner.version)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STAMP_BUFFER_BYTES)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._socket.setblocking(False)
@@ -98,7 +104,7 @@ class PacedSocket:
             wanted = self._sleep_until(deadline_ns - SPIN_NS, gate)
             while wanted and monotonic_ns() < deadline_ns:
                 pass
-            size_bytes = len(payload) + IP_UDP_HEADER_BYTES
+            size_bytes = len(payload) + self._headers_bytes
             # Last of all: it takes as long each time (some 2 us), so the gaps stay what they are.
             if not gate.lets(size_bytes):
                 return None

@@ -13,14 +13,14 @@ import select
 import socket
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from ipaddress import IPv4Address
 
 import attrs
 from google.protobuf.message import DecodeError
 
 from emodis.packets.clocks import boottime_ns, monotonic_ns
-from emodis.packets.paced import PacedOutcome, PacedTrain
-from emodis.packets.pacing import IP_UDP_HEADER_BYTES, PacedSocket, Sent
+from emodis.packets.model import Address
+from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
+from emodis.packets.pacing import PacedSocket, Sent
 from emodis.packets.transport import Gate, Interrupt, Traffic
 from emodis.techniques import igi_keys
 from emodis.techniques.base import Measured
@@ -65,9 +65,10 @@ class PeerLink:
     _frames: list[bytes] = attrs.field(factory=list, init=False)
 
     @classmethod
-    def dial(cls, partner: IPv4Address, port: int, interrupt: Interrupt) -> PeerLink:
+    def dial(cls, partner: Address, port: int, interrupt: Interrupt) -> PeerLink:
         """Connect (PeerFailed, PeerStopped)."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if partner.version == 6 else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         link = cls(sock, interrupt)
         try:
@@ -141,7 +142,7 @@ class Partnership:
     """One run with a partner. `report` is told of every train that is over."""
 
     run: ProberRun
-    partner: IPv4Address
+    partner: Address
     traffic: Traffic
     interrupt: Interrupt
     chance: random.Random
@@ -228,7 +229,9 @@ class Partnership:
 
     def _payloads(self, train: PacedTrain, sender: Sender) -> list[bytes]:
         """Noise behind the header, so that a link that compresses gains nothing."""
-        noise_bytes = train.size_bytes - IP_UDP_HEADER_BYTES - igi_keys.PROBE_HEADER.size
+        noise_bytes = (
+            train.size_bytes - headers_bytes(self.partner.version) - igi_keys.PROBE_HEADER.size
+        )
         tag, number = sender.tag, sender.number
         return [
             igi_keys.probe_header(tag, number, probe) + self.chance.randbytes(noise_bytes)

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.model import Address, Train
@@ -184,8 +184,6 @@ class Worker:
 
     def _partner(self, run: ProberRun, technique: Peered, context: Context) -> Outcome:
         """Do it with somebody who listens at the destination, over ordinary sockets."""
-        if not isinstance(context.address, IPv4Address):
-            raise BadParameters(f"{technique.NAME} speaks IPv4 only")
         interrupt = RunInterrupt(self._channel, run.run)
         self._progress_ns = monotonic_ns()
         partnership = Partnership(

@@ -10,11 +10,10 @@ from collections.abc import Generator, Sequence
 from typing import ClassVar
 
 from emodis.packets.model import Address
-from emodis.packets.paced import PacedOutcome, PacedTrain
+from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.igi_result import measured
 from emodis.techniques.igi_search import (
-    IP_UDP_HEADER_BYTES,
     USUAL_PHASES,
     WORDS_NS,
     Parameters,
@@ -30,6 +29,8 @@ CONNECT_S = 5.0
 CLOSING_S = 2.0
 # Told before anything is known: a path of about 10 Mbit/s.
 USUAL_TRAIN_S = 0.1
+# Larger packets than this are not sent whole everywhere.
+LARGEST_PACKET_BYTES = 1500
 
 
 class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
@@ -48,7 +49,7 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
     def usual(self, chosen: Parameters) -> Spend:
         """A search of the usual length, none repeated."""
         trains = chosen.repeats * USUAL_PHASES
-        train_bytes = chosen.packets * (chosen.payload_bytes + IP_UDP_HEADER_BYTES)
+        train_bytes = chosen.packets * (chosen.payload_bytes + headers_bytes(6))
         train_s = USUAL_TRAIN_S + WORDS_NS / NS_PER_S
         return Spend(
             duration_s=min(trains * train_s, chosen.max_time_s),
@@ -70,7 +71,9 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
     ) -> Generator[PacedTrain, PacedOutcome, Measured]:
         """Search with a partner who reports what arrives."""
         chosen = self._chosen(call)
-        observations = yield from Search(chosen).trains()
+        version = context.address.version
+        _check_size(chosen, version)
+        observations = yield from Search(chosen, version).trains()
         return self.evaluate(chosen, observations)
 
     def evaluate(self, chosen: Parameters, observations: IgiObservations) -> Measured:
@@ -86,3 +89,10 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
         """None: the only one in it would be the destination's own."""
         self.result(body)
         return ()
+
+
+def _check_size(chosen: Parameters, version: int) -> None:
+    """The bounds of the parameter are those of IPv4."""
+    most = LARGEST_PACKET_BYTES - headers_bytes(version)
+    if chosen.payload_bytes > most:
+        raise BadParameters(f"payload_bytes must be 64 to {most} bytes over IPv{version}")

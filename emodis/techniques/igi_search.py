@@ -11,14 +11,13 @@ from collections.abc import Generator
 
 import attrs
 
-from emodis.packets.paced import PacedOutcome, PacedTrain
+from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.igi_estimator import Phase, phases_of
 from emodis.techniques.igi_gaps import record, spoiled
 from emodis.techniques.parameters import flag, real, whole
 from emodis.techniques.stats import NS_PER_S
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiTrain
 
-IP_UDP_HEADER_BYTES = 28
 # Times the gap of a burst as it arrives: where the search starts, how it goes on.
 START = 0.75
 STEP = 0.25
@@ -75,6 +74,8 @@ class Search:
     """One run. `observations` grow with every train; `stopped` in them says why it ended."""
 
     chosen: Parameters
+    # IP version of the path.
+    version: int = 4
     observations: IgiObservations = attrs.field(factory=IgiObservations, init=False)
     _packets: int = attrs.field(init=False)
     _size_bytes: int = attrs.field(init=False)
@@ -85,7 +86,7 @@ class Search:
 
     def __attrs_post_init__(self) -> None:
         self._packets = self.chosen.packets
-        self._size_bytes = self.chosen.payload_bytes + IP_UDP_HEADER_BYTES
+        self._size_bytes = self.chosen.payload_bytes + headers_bytes(self.version)
 
     def trains(self) -> Trains:
         """Say what to send, be told what became of it."""
@@ -103,7 +104,7 @@ class Search:
         if burst.gap_out_ns < SHORT_GAP_NS:
             self._packets = max(self._packets, MORE_PACKETS)
         if burst.rate_bps(burst.gap_out_ns) > FAST_BPS:
-            larger_bytes = LARGER_PAYLOAD_BYTES + IP_UDP_HEADER_BYTES
+            larger_bytes = LARGER_PAYLOAD_BYTES + headers_bytes(self.version)
             self._size_bytes = max(self._size_bytes, larger_bytes)
         if self._size_bytes == before[1]:
             return burst

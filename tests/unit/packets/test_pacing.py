@@ -5,13 +5,14 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 
 from emodis.packets.arrivals import Arrival, ArrivalSocket
 from emodis.packets.clocks import boottime_ns, realtime_ns
-from emodis.packets.pacing import IP_UDP_HEADER_BYTES, PacedSocket
+from emodis.packets.paced import headers_bytes
+from emodis.packets.pacing import PacedSocket
 from emodis.packets.transport import Gate, Stop, Traffic
 
 HERE = IPv4Address("127.0.0.1")
@@ -71,11 +72,13 @@ def arrived(sock: ArrivalSocket, count: int) -> list[Arrival]:
     return found
 
 
-@pytest.mark.parametrize("gap_ns", [0, 1_000_000])
+@pytest.mark.parametrize(
+    ("here", "gap_ns"), [("127.0.0.1", 0), ("127.0.0.1", 1_000_000), ("::1", 0)]
+)
 def test_a_train_leaves_in_order_and_at_its_pace(
-    calm: Calm, listening: ArrivalSocket, gap_ns: int
+    calm: Calm, listening: ArrivalSocket, here: str, gap_ns: int
 ) -> None:
-    sending = PacedSocket(HERE, listening.port)
+    sending = PacedSocket(ip_address(here), listening.port)
     gating = gate(calm)
     before_ns = realtime_ns()
     sent = sending.send(PAYLOADS, gap_ns, gating)
@@ -84,7 +87,7 @@ def test_a_train_leaves_in_order_and_at_its_pace(
     assert sent is not None
     seen = arrived(listening, len(PAYLOADS))
     assert [arrival.payload for arrival in seen] == PAYLOADS
-    assert {arrival.host for arrival in seen} == {"127.0.0.1"}
+    assert {arrival.host for arrival in seen} == {here}
     assert list(sent.times_ns) == sorted(sent.times_ns)
     assert before_ns <= sent.times_ns[0] <= sent.times_ns[-1] <= after_ns
     for left_ns, arrival in zip(sent.times_ns, seen, strict=True):
@@ -93,7 +96,9 @@ def test_a_train_leaves_in_order_and_at_its_pace(
     for number, left_ns in enumerate(sent.times_ns):
         assert left_ns - before_ns >= number * gap_ns
     assert gating.traffic.sent_packets == len(PAYLOADS)
-    assert gating.traffic.sent_bytes == len(PAYLOADS) * (100 + IP_UDP_HEADER_BYTES)
+    assert gating.traffic.sent_bytes == len(PAYLOADS) * (
+        100 + headers_bytes(ip_address(here).version)
+    )
 
 
 def test_stamps_of_one_train_are_not_taken_for_those_of_the_next(
@@ -165,7 +170,7 @@ def test_no_probe_leaves_above_the_byte_cap(
     calm: Calm, listening: ArrivalSocket, gap_ns: int
 ) -> None:
     sending = PacedSocket(HERE, listening.port)
-    gating = gate(calm, max_bytes=6 * (100 + IP_UDP_HEADER_BYTES) - 1)
+    gating = gate(calm, max_bytes=6 * (100 + headers_bytes(4)) - 1)
     assert sending.send(PAYLOADS, gap_ns, gating) is None
     sending.close()
     assert (gating.traffic.stopped_by, gating.traffic.sent_packets) == (Stop.BYTE_CAP, 5)

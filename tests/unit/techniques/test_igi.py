@@ -180,3 +180,11 @@ def test_any_observations_can_be_estimated(trains: list[IgiTrain]) -> None:
     stored = IgiObservations(trains=trains, stopped="?").SerializeToString()
     found = IGI.estimate(IGI.call({}), stored)
     assert found.ending.end in {END_DONE, END_FAILED}
+
+
+def test_probes_are_as_large_as_ipv6_lets_them_be() -> None:
+    over_ipv6 = Context(address=ip_address("2001:db8::1"), seed=1)
+    train = next(IGI.talk_to_peer(IGI.call({"payload_bytes": "1452"}), over_ipv6))
+    assert train.size_bytes == 1500
+    with pytest.raises(BadParameters, match="64 to 1452 bytes over IPv6"):
+        next(IGI.talk_to_peer(IGI.call({"payload_bytes": "1453"}), over_ipv6))
