@@ -11,6 +11,8 @@ from emodis.packets.model import Address, ReplyKind
 
 TRANSPORT_HEADER_BYTES = 8
 LARGEST_BYTES = 1500
+# Never fragment, whatever is believed of the path (IP_PMTUDISC_PROBE, the same in IPv6).
+PMTUDISC_PROBE = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +69,8 @@ IPV6 = Family(
     icmp_protocol=socket.IPPROTO_ICMPV6,
     echo_request=128,
     echo_reply=129,
-    errors={1: ReplyKind.UNREACHABLE, 3: ReplyKind.TIME_EXCEEDED},
+    # 2 is "packet too big".
+    errors={1: ReplyKind.UNREACHABLE, 2: ReplyKind.UNREACHABLE, 3: ReplyKind.TIME_EXCEEDED},
 )
 
 

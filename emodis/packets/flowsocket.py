@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import attrs
 
 from emodis.packets.errqueue import QueuedError, queued_error, received_ttl
-from emodis.packets.families import Family, family_of
+from emodis.packets.families import PMTUDISC_PROBE, Family, family_of
 from emodis.packets.mmsg import LARGEST_CALL, ReceiveBatch, Received, SendBatch
 from emodis.packets.model import Address, Kind
 from emodis.packets.sockets import send_error
@@ -36,7 +36,6 @@ LARGEST_ANSWER_BYTES = 2048
 _QUEUED_BYTES = 8192
 _LEAST_CALL = 16
 _CONTROL_BYTES = 256
-_PMTUDISC_PROBE = 3
 # What earlier probes met, as a send call reports it.
 _ECHOES_OF_ERRORS = frozenset(
     {
@@ -254,8 +253,7 @@ def _prepare(sock: socket.socket, family: Family) -> tuple[bool, bool]:
     sock.setblocking(False)
     sock.setsockopt(family.level, family.receive_errors, 1)
     sock.setsockopt(family.level, family.receive_ttl, 1)
-    # Never fragment, whatever is believed of the path.
-    sock.setsockopt(family.level, family.mtu_discovery, _PMTUDISC_PROBE)
+    sock.setsockopt(family.level, family.mtu_discovery, PMTUDISC_PROBE)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     return enable_receive(sock), enable_transmit(sock)

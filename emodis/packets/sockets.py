@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 
 from emodis.packets import bpf
+from emodis.packets.families import IPV4, IPV6, PMTUDISC_PROBE
 from emodis.packets.headers import enable_header, with_header
 from emodis.packets.mmsg import ReceiveBatch, SendBatch
 from emodis.packets.model import Address, Kind
@@ -50,6 +51,10 @@ class RawSockets:
         self._version = version
         self._family = socket.AF_INET if version == 4 else socket.AF_INET6
         self.sender = socket.socket(self._family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        # What a router once said about a narrow link is no reason not to ask again: else the kernel
+        # refuses the next probes itself, and the router that says so is not in the result.
+        family = IPV4 if version == 4 else IPV6
+        self.sender.setsockopt(family.level, family.mtu_discovery, PMTUDISC_PROBE)
         _enlarge(self.sender, socket.SO_RCVBUF, _SO_RCVBUFFORCE, STAMP_BUFFER_BYTES)
         _enlarge(self.sender, socket.SO_SNDBUF, _SO_SNDBUFFORCE, SEND_BUFFER_BYTES)
         self.stamps_departures = enable_transmit(self.sender)

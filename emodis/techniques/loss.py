@@ -13,7 +13,7 @@ from typing import ClassVar
 import attrs
 
 from emodis.packets.model import Address, ReplyKind
-from emodis.techniques import loss_series, records
+from emodis.techniques import loss_series, records, refusals
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.loss_estimator import TARGET_TTL, estimate, is_echo
 from emodis.techniques.parameters import choice, flag, real, whole
@@ -137,6 +137,10 @@ def _probes(observations: LossObservations) -> list[ProbeRecord]:
     ]
 
 
+def _look(observations: LossObservations) -> list[ProbeRecord]:
+    return [probe for train in observations.look for probe in train.probes]
+
+
 def _ending(observations: LossObservations, result: LossResult) -> Ending:
     probes = _probes(observations)
     if any(is_echo(probe) and (records.rtt_ns(probe) or 0) < 0 for probe in probes):
@@ -149,11 +153,9 @@ def _ending(observations: LossObservations, result: LossResult) -> Ending:
         return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
     if result.answered:
         return DONE
-    for probe in probes:
+    for probe in (*probes, *_look(observations)):
         if records.reply_kind(probe) is ReplyKind.UNREACHABLE:
-            router = records.to_address(probe.address)
-            hint = f"{router} says that the destination cannot be reached."
-            return failed(f"unreachable({probe.icmp_code})", hint, Blame.BLAME_NETWORK)
+            return refusals.ending(probe, size_option="payload_bytes")
     return failed(
         "no_reply",
         "Nothing answered: the destination is down or drops echo requests; try traceroute.",
@@ -171,6 +173,8 @@ def _quality(chosen: Parameters, observations: LossObservations, result: LossRes
         poor.append("the measuring host lost answers for want of buffer space")
     if result.rate_limited_suspected:
         poor.append("the destination seems to answer about once a second: no loss follows from it")
+    if result.answered:
+        fair.extend(refusals.among_losses(_probes(observations)))
     limited = [str(hop.ttl) for hop in result.hops if hop.rate_limited]
     if limited:
         fair.append(f"hop {', '.join(limited)} answers rarely and was asked rarely")

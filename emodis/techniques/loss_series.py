@@ -11,7 +11,7 @@ import random
 from collections.abc import Generator, Iterator, Sequence, Set
 from typing import Protocol
 
-from emodis.packets.model import Kind, Probe, Train, TrainOutcome
+from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
 from emodis.techniques import records
 from emodis.techniques.loss_estimator import TARGET_TTL, distance, is_echo, rarely_answering
 from emodis.techniques.stats import NS_PER_S
@@ -67,7 +67,7 @@ def look(wishes: Wishes, observations: LossObservations, size_bytes: int) -> Ste
         )
         outcome = yield train
         observations.look.append(records.to_record(train, outcome))
-        if outcome.cut_short or distance(observations) is not None:
+        if outcome.cut_short or distance(observations) is not None or _refused(outcome):
             return
         if ttls[-1] - _farthest_answer(observations) >= _GAP_LIMIT:
             return
@@ -99,6 +99,12 @@ def series(
         observations.blocks.append(LossBlock(train=record, slow_ttls=sorted(slow)))
         if outcome.cut_short or (done >= _ENOUGH_SILENCE and not _heard(observations)):
             return
+
+
+def _refused(outcome: TrainOutcome) -> bool:
+    """A router said that there is no way on: nobody behind it will ever answer."""
+    replies = [echo.reply for echo in outcome.echoes if echo.reply is not None]
+    return any(reply.kind is ReplyKind.UNREACHABLE for reply in replies)
 
 
 def look_chunks(max_ttl: int) -> Iterator[range]:

@@ -119,7 +119,7 @@ class Ping(Skeleton[Parameters, PingObservations, PingResult]):
             ending=ping_verdict.ending(sent, result, manner),
             result=result if sent else None,
             observations=observations,
-            quality=ping_verdict.quality(len(probes), observations.trains, result),
+            quality=ping_verdict.quality(len(probes), observations.trains, result, manner),
         )
 
     def addresses(self, body: Body) -> Sequence[Address]:

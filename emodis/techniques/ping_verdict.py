@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emodis.packets.model import ReplyKind
-from emodis.techniques import records
+from emodis.techniques import records, refusals
 from emodis.techniques.ping_statistics import Manner, is_answer
 from emodis.techniques.skeleton import DONE, failed, grade
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
@@ -38,13 +38,15 @@ def ending(sent: Sequence[ProbeRecord], result: PingResult, manner: Manner) -> E
     if result.answered:
         return DONE
     others = [probe for probe in sent if not is_answer(probe, manner)]
-    refusals = [p for p in others if records.reply_kind(p) is ReplyKind.UNREACHABLE]
-    if refusals:
-        return _unreachable(refusals[-1], manner)
-    if any(records.reply_kind(probe) is ReplyKind.TIME_EXCEEDED for probe in others):
+    refused = [p for p in others if records.reply_kind(p) is ReplyKind.UNREACHABLE]
+    if refused:
+        return _unreachable(refused[-1], manner)
+    expired = [p for p in others if records.reply_kind(p) is ReplyKind.TIME_EXCEEDED]
+    if expired:
         return failed(
             "ttl_exceeded",
-            "A router dropped the probes; give a larger ttl, or look for a loop by traceroute.",
+            f"{records.to_address(expired[-1].address)} dropped the probes, their ttl was used up; "
+            "give a larger ttl, or look for a loop by traceroute.",
             Blame.BLAME_NETWORK,
         )
     return failed("no_reply", _NO_REPLY[manner.proto], Blame.BLAME_TARGET)
@@ -55,14 +57,12 @@ def _unreachable(answer: ProbeRecord, manner: Manner) -> Ending:
     if answer.icmp_code in _PROHIBITED_CODES[len(answer.address)]:
         hint = f"{router} forbids {_PROBES[manner.proto]}."
         return failed("filtered", hint, Blame.BLAME_NETWORK)
-    return failed(
-        f"unreachable({answer.icmp_code})",
-        f"{router} says that the destination cannot be reached.",
-        Blame.BLAME_NETWORK,
-    )
+    return refusals.ending(answer, size_option="payload_bytes")
 
 
-def quality(wanted: int, trains: Sequence[TrainRecord], result: PingResult) -> Quality:
+def quality(
+    wanted: int, trains: Sequence[TrainRecord], result: PingResult, manner: Manner
+) -> Quality:
     """The quality word with its reasons; `wanted` probes were asked for."""
     fair: list[str] = []
     poor: list[str] = []
@@ -76,6 +76,9 @@ def quality(wanted: int, trains: Sequence[TrainRecord], result: PingResult) -> Q
         fair.append("times of arrival are the process's, not the kernel's")
     if result.ambiguous:
         fair.append(f"{result.ambiguous} answers may be to a repeated SYN and do not count")
+    if result.answered:
+        probes = [probe for train in trains for probe in train.probes]
+        fair.extend(refusals.among_losses([p for p in probes if not is_answer(p, manner)]))
     if result.answered < 5:
         fair.append(f"only {result.answered} answers")
     return grade(fair, poor)

@@ -167,7 +167,11 @@ def _horizon(chosen: Parameters, observations: TracerouteObservations) -> int:
     reached = arrival.destination_ttl(trains, observations.target, proto=chosen.proto)
     if reached is not None:
         return reached
-    answered = [p.ttl for train in trains for p in train.probes if p.HasField("received_ns")]
+    probes = [probe for train in trains for probe in train.probes]
+    refused = [p.ttl for p in probes if arrival.refused(p, observations.target, proto=chosen.proto)]
+    if refused:
+        return min(refused)
+    answered = [probe.ttl for probe in probes if probe.HasField("received_ns")]
     last = max(answered, default=chosen.first_ttl - 1)
     return min(last + chosen.gap_limit, chosen.max_ttl)
 

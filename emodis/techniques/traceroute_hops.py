@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from emodis.packets.model import ReplyKind
-from emodis.techniques import arrival, records
+from emodis.techniques import arrival, records, refusals
 from emodis.techniques.stats import NS_PER_S
 from emodis.techniques.traceroute_losses import describe_losses
 from emodis.wire.v1.techniques_pb2 import (
@@ -112,7 +112,7 @@ def _end_of_route(probes: Probes, target: bytes, view: View) -> tuple[int, str]:
     if reached is not None and (refusal is None or reached <= refusal.ttl):
         return reached, "reached"
     if refusal is not None:
-        return refusal.ttl, f"unreachable({refusal.icmp_code})"
+        return refusal.ttl, refusals.reason(refusal)
     repeated = _loop(probes)
     if repeated is not None:
         return repeated, "loop"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emodis.techniques import records
+from emodis.techniques import records, refusals
 from emodis.techniques.skeleton import DONE, failed, grade
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
 from emodis.wire.v1.techniques_pb2 import (
@@ -12,8 +12,6 @@ from emodis.wire.v1.techniques_pb2 import (
     TracerouteObservations,
     TracerouteResult,
 )
-
-_FRAGMENTATION_NEEDED = "unreachable(4)"
 
 
 def ending(observations: TracerouteObservations, result: TracerouteResult) -> Ending:
@@ -41,8 +39,10 @@ def quality(observations: TracerouteObservations, result: TracerouteResult) -> Q
 
 def _doubts(result: TracerouteResult) -> list[str]:
     doubts: list[str] = []
-    if result.end_reason == _FRAGMENTATION_NEEDED and _is_ipv4(result.hops[-1]):
+    if result.end_reason == refusals.TOO_BIG:
         doubts.append("a link cannot carry probes of this size; give a smaller size_bytes")
+    elif result.end_reason.startswith("unreachable"):
+        doubts.append(f"hop {result.hops[-1].ttl} says that the destination cannot be reached")
     elif not result.reached and result.end_reason != "loop":
         doubts.append("the destination did not answer")
     if result.dest_alias:
@@ -80,10 +80,6 @@ def _doubts_of_search(graph: RouteGraph) -> list[str]:
             "a router there may be silent"
         )
     return doubts
-
-
-def _is_ipv4(hop: TracerouteHop) -> bool:
-    return any(len(answer.address) == 4 for answer in hop.answers)
 
 
 def _wanders(hop: TracerouteHop) -> bool:

@@ -65,6 +65,10 @@ class LossyPath:
 
     def _reply(self, probe: Probe) -> Reply | None:
         hops = min(probe.ttl, len(self.nodes))
+        codes = [node.refuse_code for node in self.nodes[:hops]]
+        refused = next((code for code in codes if code is not None), None)
+        if refused is not None:
+            hops = codes.index(refused) + 1
         node = self.nodes[hops - 1]
         there = hops == len(self.nodes)
         if not all(link.passes("there", self._chance) for link in self.links[:hops]):
@@ -73,6 +77,8 @@ class LossyPath:
             return None
         if not all(link.passes("back", self._chance) for link in reversed(self.links[:hops])):
             return None
+        if refused is not None:
+            return self._refusal(node, hops, refused)
         return Reply(
             received_ns=self.now_ns + 2 * hops * MS,
             address=node.address,
@@ -81,6 +87,17 @@ class LossyPath:
             icmp_code=0,
             ttl=64 - hops,
             quoted_ttl=None if there else 1,
+        )
+
+    def _refusal(self, node: Router, hops: int, code: int) -> Reply:
+        return Reply(
+            received_ns=self.now_ns + 2 * hops * MS,
+            address=node.address,
+            kind=ReplyKind.UNREACHABLE,
+            icmp_type=3,
+            icmp_code=code,
+            ttl=64 - hops,
+            quoted_ttl=1,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
-from emodis.client.render import bandwidth, edges, generic, loss
+from emodis.client.render import bandwidth, edges, generic, hops, loss
 from emodis.client.render.bottleneck import Camp, Opinion, Sighting, opinion
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.words import address, count, listed, percent, rate, time
@@ -164,10 +164,12 @@ def _route(report: Report, index: int, runs: list[Decoded]) -> str:
     reached = [run for run in runs if run.value.reached]
     where = "you" if report.to_me else place(report, index)
     if not reached:
-        return f"No route to {where} could be followed to its end"
-    hops = sorted({run.value.hop_count for run in reached})
-    span = f"{hops[0]}" if len(hops) == 1 else f"{hops[0]} to {hops[-1]}"
-    noun = "hop" if hops[-1] == 1 else "hops"
+        ends = {hops.where_it_ends(run.value) for run in runs}
+        why = f": {ends.pop()}" if len(ends) == 1 else ""
+        return f"No route to {where} could be followed to its end{why}"
+    counts = sorted({run.value.hop_count for run in reached})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    noun = "hop" if counts[-1] == 1 else "hops"
     if report.upstream:
         return f"{where} is {span} {noun} away"
     verb = "are" if report.to_me else "is"

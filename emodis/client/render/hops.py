@@ -16,6 +16,7 @@ from emodis.client.render.words import (
     time,
 )
 from emodis.client.report import Report
+from emodis.techniques import refusals
 from emodis.wire.v1.client_pb2 import AddressOwner
 from emodis.wire.v1.techniques_pb2 import (
     ANSWER_MARK_NAT,
@@ -105,7 +106,39 @@ def path_end(result: TracerouteResult) -> str:
     """Why the list of hops ends where it does; empty when it ends at the destination."""
     if result.reached:
         return ""
-    return f"the path ends here: {result.end_reason.replace('_', ' ')}"
+    refusal = _last_refusal(result)
+    if refusal is not None:
+        return f"the path ends here: {refusals.sentence(refusal)}"
+    if result.end_reason == "loop":
+        return "the path ends here: it comes back to a router that it has passed before"
+    return "nothing answered behind this hop"
+
+
+def where_it_ends(result: TracerouteResult) -> str:
+    """The same in a clause for the answer, with the last hop's number and address."""
+    refusal = _last_refusal(result)
+    if refusal is not None:
+        return refusals.sentence(refusal)
+    places = [
+        (hop.ttl, address(answer.address))
+        for hop in result.hops
+        for answer in hop.answers
+        if answer.address
+    ]
+    if not places:
+        return "no router answered"
+    hop = "hop {} ({})".format(*places[-1])
+    if result.end_reason == "loop":
+        return f"it comes back to a router at {hop}: a loop"
+    return f"nothing answered behind {hop}"
+
+
+def _last_refusal(result: TracerouteResult) -> HopAnswer | None:
+    """What the last hop said where it was no to all that follows."""
+    if not result.hops or not result.end_reason.startswith((refusals.TOO_BIG, "unreachable")):
+        return None
+    answers = [a for a in result.hops[-1].answers if a.address]
+    return next((a for a in answers if refusals.reason(a) == result.end_reason), None)
 
 
 def _place(ttl: int | None, packed: bytes, owners: dict[str, AddressOwner]) -> tuple[str, str, str]:

@@ -51,6 +51,13 @@ def test_an_error_of_ipv6_does_too() -> None:
     )
 
 
+def test_that_a_packet_is_too_big_is_a_type_of_its_own_in_ipv6() -> None:
+    place = struct.pack("@HHI16sI", 10, 0, 0, ROUTER_6.packed, 0)
+    found = queued_error(message((41, 25, error(3, 2, 0) + place)), IPV6)
+    assert found is not None
+    assert (found.kind, found.icmp_type) == (ReplyKind.UNREACHABLE, 2)
+
+
 @pytest.mark.parametrize(
     "control",
     [

@@ -13,7 +13,14 @@ from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.loss import Loss
 from emodis.techniques.loss_estimator import TARGET_TTL, estimate
 from emodis.techniques.loss_series import SLOW_PACE_S, block_lengths
-from emodis.wire.v1.common_pb2 import BLAME_TARGET, END_DONE, END_FAILED, Body, Quality
+from emodis.wire.v1.common_pb2 import (
+    BLAME_NETWORK,
+    BLAME_TARGET,
+    END_DONE,
+    END_FAILED,
+    Body,
+    Quality,
+)
 from emodis.wire.v1.loss_pb2 import (
     HOP_LOSS_BEFORE,
     HOP_LOSS_BEHIND,
@@ -24,7 +31,7 @@ from emodis.wire.v1.loss_pb2 import (
     LossResult,
 )
 from emodis.wire.v1.techniques_pb2 import ProbeRecord, TrainRecord
-from tests.support.fluid import MS, TARGET, S
+from tests.support.fluid import MS, TARGET, Router, S
 from tests.support.lossy import LossyLink, LossyPath, drive, lossy
 
 LOSS = Loss()
@@ -229,6 +236,32 @@ def test_a_host_that_is_down_ends_after_the_first_block() -> None:
     assert isinstance(measured.result, LossResult)
     assert (measured.result.loss_ratio, measured.result.sent) == (1.0, 50)
     assert not measured.result.HasField("begins")
+
+
+def test_a_router_that_says_no_is_the_reason_although_it_says_so_but_once() -> None:
+    network = lossy(12)
+    network.nodes[0] = Router(
+        address=IPv4Address("10.0.1.1"), refuse_code=0, tokens_per_s=0.1, burst=1
+    )
+    measured = measure(network)
+    assert (measured.ending.reason, measured.ending.blame) == ("unreachable(0)", BLAME_NETWORK)
+    assert "10.0.1.1 has no route" in measured.ending.hint
+    # It is not asked for hops behind that router.
+    assert [len(train.probes) for train in network.sent if train.progress is None] == [4]
+
+
+def test_refusals_in_mid_series_are_told_from_losses() -> None:
+    network = lossy(4)
+    talk = LOSS.conversation(LOSS.call({}), Context(address=TARGET, seed=1))
+    train, measured = next(talk), None
+    while measured is None:
+        network.nodes[1].refuse_code = 1 if train.progress == (2, 3) else None
+        try:
+            train = talk.send(network.carry(train))
+        except StopIteration as stop:
+            measured = stop.value
+    assert measured.ending.end == END_DONE
+    assert any("of the lost probes were refused: 10.0.2.1" in r for r in measured.quality.reasons)
 
 
 def test_an_outage_in_the_middle_is_a_loss_and_no_end() -> None:

@@ -168,18 +168,43 @@ def test_a_silent_destination_is_its_own_fault_and_loses_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(0, "unreachable(0)"), (1, "unreachable(1)"), (13, "filtered")]
+    ("code", "reason", "blame"),
+    [
+        (0, "unreachable(0)", Blame.BLAME_NETWORK),
+        (1, "unreachable(1)", Blame.BLAME_TARGET),
+        (4, "packet_too_big", Blame.BLAME_NETWORK),
+        (13, "filtered", Blame.BLAME_NETWORK),
+    ],
 )
-def test_a_router_that_says_no_is_named(code: int, reason: str) -> None:
+def test_a_router_that_says_no_is_named(code: int, reason: str, blame: Blame.ValueType) -> None:
     network = path([100.0, 100.0, 100.0])
     network.nodes[1].refuse_code = code
     measured = measure(network)
-    assert (measured.ending.reason, measured.ending.blame) == (reason, Blame.BLAME_NETWORK)
+    assert (measured.ending.reason, measured.ending.blame) == (reason, blame)
     assert "10.0.2.1" in measured.ending.hint
 
 
+def test_a_refusal_in_mid_run_is_told_from_a_loss() -> None:
+    network = path([100.0, 100.0, 100.0])
+    talk = PING.conversation(PING.call({}), Context(address=TARGET, seed=1))
+    train = next(talk)
+    outcome = network.carry(train)
+    network.nodes[1].refuse_code = 0
+    refused = network.carry(train).echoes[-1]
+    assert refused.reply is not None
+    with pytest.raises(StopIteration) as end:
+        talk.send(attrs.evolve(outcome, echoes=(*outcome.echoes[:-1], refused)))
+    measured = end.value.value
+    assert measured.ending.end == End.END_DONE
+    assert measured.quality.reasons == [
+        "1 of the lost probes were refused: 10.0.2.1 has no route to the destination"
+    ]
+
+
 def test_a_small_ttl_ends_on_the_way() -> None:
-    assert measure(path([100.0] * 4), ttl="2").ending.reason == "ttl_exceeded"
+    ending = measure(path([100.0] * 4), ttl="2").ending
+    assert ending.reason == "ttl_exceeded"
+    assert ending.hint.startswith("10.0.2.1 dropped the probes")
 
 
 def test_an_answer_from_before_its_probe_is_a_stepped_clock() -> None:

@@ -215,8 +215,16 @@ def test_a_link_too_narrow_for_the_probes_says_what_to_do() -> None:
     network.nodes[1].refuse_code = 4
     measured = measure(network, size_bytes="1400")
     result: Any = measured.result
-    assert result.end_reason == "unreachable(4)"
+    assert result.end_reason == "packet_too_big"
     assert "give a smaller size_bytes" in measured.quality.reasons[0]
+
+
+def test_nothing_is_looked_for_behind_a_router_that_says_no() -> None:
+    network = path([100.0] * 5)
+    network.nodes[2].refuse_code = 0
+    measured = measure(network)
+    assert [len(train.probes) for train in network.sent] == [30, 3, 3]
+    assert measured.quality.reasons[0] == "hop 3 says that the destination cannot be reached"
 
 
 def test_a_loop_ends_where_a_router_comes_up_again() -> None:

@@ -10,6 +10,7 @@ from emodis.client.render.decoded import decoded
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import END_FAILED
+from emodis.wire.v1.techniques_pb2 import TracerouteResult
 from tests.unit.client.builders import (
     MBIT,
     MS,
@@ -172,6 +173,14 @@ def test_every_destination_has_its_sentence() -> None:
     assert "towards 10.7.0.2." in second
 
 
+def refused(code: int) -> TracerouteResult:
+    route = traceroute(*PATH[:2], reached=False)
+    route.end_reason = "packet_too_big" if code == 4 else f"unreachable({code})"
+    for answer in route.hops[-1].answers:
+        answer.icmp_type, answer.icmp_code = 3, code
+    return route
+
+
 @pytest.mark.parametrize(
     ("results", "expected"),
     [
@@ -180,7 +189,25 @@ def test_every_destination_has_its_sentence() -> None:
             [traceroute(*PATH), traceroute(*PATH[1:]), traceroute("", reached=False)],
             "You are 3 to 4 hops away; 2 of 3 agents reached you.",
         ),
-        ([traceroute("", reached=False)], "No route to you could be followed to its end."),
+        (
+            [traceroute("", reached=False)],
+            "No route to you could be followed to its end: no router answered.",
+        ),
+        (
+            [traceroute(*PATH[:2], "", reached=False)],
+            "No route to you could be followed to its end: nothing answered behind "
+            f"hop 2 ({PATH[1]}).",
+        ),
+        (
+            [refused(0)],
+            f"No route to you could be followed to its end: {PATH[1]} has no route to the "
+            "destination.",
+        ),
+        (
+            [refused(4)],
+            f"No route to you could be followed to its end: {PATH[1]} cannot pass on packets of "
+            "this size, its next link carries only smaller ones.",
+        ),
     ],
 )
 def test_routes(results: list[object], expected: str) -> None:
