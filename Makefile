@@ -45,10 +45,11 @@ quick: $(STAMP)  ## what needs neither root nor namespaces nor patience
 fuzz: $(STAMP)  ## minutes of random input for the tests that draw theirs
 	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz $(ARGS) tests/model tests/unit
 
+# Broken off by ^C, it goes on where it was; `rm -r .build` begins anew.
 bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures are reported of; hours
 	@mkdir -p .build
 	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 400 --others 60 --flat 100 \
-	  --json .build/accuracy.json $(ARGS)
+	  --destinations 20 --json .build/accuracy.json --resume $(ARGS)
 
 lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
 

@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import click
 
 from emodis import __version__
 from emodis.lab import state as states
 from emodis.lab.attempt import why_not
+from emodis.lab.bench.commands import bench
 from emodis.lab.errors import LabError
 from emodis.lab.generate import random_internet, random_path
 from emodis.lab.impairment import Impairment
@@ -27,9 +27,6 @@ from emodis.lab.topofile import render, shipped
 from emodis.lab.topology import IcmpLimits, Topology
 from emodis.lab.truth import DEFAULT_PACKET_BYTES, LinkTruth, Truth
 from emodis.lab.unprivileged import wrapped
-
-if TYPE_CHECKING:
-    from emodis.lab.bench.trial import Trial
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 MBPS = 1_000_000
@@ -157,70 +154,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     raise SystemExit(demo_main(arguments))
 
 
-@lab.group()
-def bench() -> None:
-    """Measure Emodis itself against the truth."""
-
-
-@bench.command()
-@click.option("--paths", default=20, type=click.IntRange(0), help="Clear bottlenecks. [20]")
-@click.option("--others", default=0, type=click.IntRange(0), help="Of each other kind. [0]")
-@click.option("--flat", default=10, type=click.IntRange(0), help="Paths without any. [10]")
-@click.option(
-    "--seeds",
-    type=click.Choice(["development", "reported"]),
-    default="development",
-    help="Whose figures are reported must not be looked at while working. [development]",
-)
-@click.option("--seed", default=0, type=click.IntRange(0), help="The first path's number. [0]")
-@click.option(
-    "--access",
-    type=click.Choice(["full", "unprivileged"]),
-    default="full",
-    help="Measure with the rights there are, or without any capability. [full]",
-)
-@click.option("--json", "file", metavar="FILE", help="Keep every trial there, too.")
-def accuracy(
-    paths: int, others: int, flat: int, seeds: str, seed: int, access: str, file: str | None
-) -> None:
-    """How often Pathneck names the right link, on random paths, one after the other.
-
-    Half of the paths with a clear bottleneck carry other traffic. The other kinds: the tight link
-    is not the narrow one; no rule at all; routers that answer seldom or never; loss.
-    """
-    from pathlib import Path
-
-    from emodis.lab.bench import accuracy as bench_accuracy
-    from emodis.lab.bench.paths import Seeds
-    from emodis.lab.bench.trial import Access
-
-    counts = {"clear": paths - paths // 2, "loaded": paths // 2}
-    counts |= dict.fromkeys(("tight", "any", "quiet", "lossy"), others)
-    counts["flat"] = flat
-    chosen, rights = Seeds(seeds), Access(access)
-
-    def keep(trials: Sequence[Trial]) -> None:
-        if file:
-            content = bench_accuracy.document(
-                trials, counts, seeds=chosen, first=seed, access=rights
-            )
-            try:
-                bench_accuracy.write(Path(file), content)
-            except OSError as error:
-                raise LabError(f"cannot write {file}: {error.strerror}") from error
-
-    keep(())
-    bench_accuracy.run(counts, seeds=chosen, first=seed, access=rights, say=click.echo, keep=keep)
-
-
-@bench.command()
-@click.option("--destinations", default=10, type=click.IntRange(1), help="How many. [10]")
-@click.option("--seed", default=0, type=click.IntRange(0), help="The first Internet's seed. [0]")
-def broute(destinations: int, seed: int) -> None:
-    """Whether BRoute finds the ways into hosts of random Internets, and bounds them rightly."""
-    from emodis.lab.bench.broute import run
-
-    run(seed, destinations, click.echo)
+lab.add_command(bench)
 
 
 @lab.command()

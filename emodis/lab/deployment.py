@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from emodis.lab.lab import Lab
+from emodis.lab.unprivileged import wrapped
 
 POLL_S = 0.02
 READY_S = 30.0
@@ -79,6 +80,8 @@ class Deployment:
     lab: Lab
     home: Path
     master_host: str = "m1"
+    # Agents run without any capability.
+    unprivileged: bool = False
     daemons: list[Daemon] = attrs.field(factory=list, init=False)
 
     @property
@@ -98,7 +101,8 @@ class Deployment:
         """Start the agent of a host and wait until the master has welcomed it."""
         argv = [program("emodis-agent"), "run", "--insecure", "--master", self.master_uri]
         argv += ["--state-dir", str(self.home / host), "--place", host]
-        agent = self._start(host, host, [*argv, *options])
+        argv += options
+        agent = self._start(host, host, wrapped(argv) if self.unprivileged else argv)
         if wait:
             agent.wait_for("online at")
         return agent

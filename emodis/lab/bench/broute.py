@@ -1,4 +1,4 @@
-"""`emodis-lab bench broute`: are the ways into a host found, and are their bounds right?
+"""BRoute against the truth: are the ways into a host found, and are their bounds right?
 
 Each destination is a host of a random Internet; all other hosts are agents. The truth is the lab's:
 by which AS each agent's packets come into the destination's, and how fast a fluid train arrives.
@@ -7,44 +7,53 @@ by which AS each agent's packets come into the destination's, and how fast a flu
 from __future__ import annotations
 
 import json
+import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
-from emodis.lab.deployment import Deployment
+from emodis.lab.bench.tally import Share, share
+from emodis.lab.bench.trial import Trial, common
+from emodis.lab.deployment import Deployment, NotReady
 from emodis.lab.generate import random_internet
 from emodis.lab.lab import Lab
 from emodis.lab.topology import Topology
 from emodis.lab.truth import Truth
-from emodis.techniques.stats import median, wilson
 
 RUN_TIMEOUT_S = 400.0
 # Links of a branch, and how far a bound may be off.
 EDGE_LINKS = 4
+KIND = "internet"
 TOLERANCE = 0.2
 FAST_BPS = 100_000_000
 
 
 @attrs.frozen(kw_only=True)
-class Trial:
+class BrouteTrial(Trial):
     """One destination. `errors` has an entry for each branch whose bottleneck is at the edge."""
 
-    name: str
-    # The upstream ASes with the agents that come by each.
-    true_ways: dict[int, frozenset[str]]
-    found_ways: dict[int, frozenset[str]]
-    errors: tuple[float, ...] = ()
+    TECHNIQUE: ClassVar[str] = "broute"
+
+    # Each upstream AS with the agents that come by it, as `written`.
+    true_ways: tuple[str, ...]
+    found_ways: tuple[str, ...]
+    errors: tuple[float, ...]
     # Branches with an upper bound though no bottleneck of theirs is at the edge, or without one.
-    wrong_kind: int = 0
-    sent_bytes: int = 0
-    note: str = ""
+    wrong_kind: int
 
     @property
     def right(self) -> bool:
         return self.true_ways == self.found_ways
+
+    def line(self) -> str:
+        off = ", ".join(f"{error:.1%}" for error in self.errors)
+        return (
+            f"{len(self.found_ways)} of {len(self.true_ways)} ways in; errors of bounds "
+            f"{off or 'none'}{f', {self.wrong_kind} of the wrong kind' if self.wrong_kind else ''}"
+        )
 
 
 def internet(seed: int) -> tuple[Topology, str, list[str]]:
@@ -67,43 +76,53 @@ def internet(seed: int) -> tuple[Topology, str, list[str]]:
     return topology, destination, agents
 
 
-def measure(seed: int) -> Trial:
-    """Build the Internet, start everything, ask once, compare."""
+def measure(seed: int, number: int, *, unprivileged: bool = False) -> BrouteTrial:
+    """Build the Internet of that seed, start everything, ask once, compare."""
     topology, destination, agents = internet(seed)
     with tempfile.TemporaryDirectory(prefix="emodis-bench-") as home, Lab.up(topology) as lab:
-        deployment = Deployment(lab=lab, home=Path(home), master_host=agents[0])
+        deployment = Deployment(
+            lab=lab, home=Path(home), master_host=agents[0], unprivileged=unprivileged
+        )
         try:
-            deployment.start_master()
-            for agent in agents:
-                deployment.start_agent(agent, wait=False)
-            for daemon in deployment.daemons[1:]:
-                daemon.wait_for("online at")
-            done = deployment.client(
-                destination,
-                *("request", "--tech", "broute", "--agents", "ALL", "--format", "json"),
-                timeout=RUN_TIMEOUT_S,
-            )
+            measurement = _asked(deployment, agents, destination)
+        except (NotReady, subprocess.TimeoutExpired) as error:
+            measurement = {"runs": [{"reason": str(error).splitlines()[0]}]}
         finally:
             deployment.stop()
         truths = {agent: lab.truth(agent, destination) for agent in agents}
-    name = f"{topology.name} to {destination}"
+    return judge(f"{topology.name} to {destination}", measurement, truths, number)
+
+
+def _asked(deployment: Deployment, agents: Sequence[str], destination: str) -> Mapping[str, Any]:
+    """The measurement as the client printed it; one with nothing but a reason where none was."""
+    deployment.start_master()
+    for agent in agents:
+        deployment.start_agent(agent, wait=False)
+    for daemon in deployment.daemons[1:]:
+        daemon.wait_for("online at")
+    done = deployment.client(
+        destination,
+        *("request", "--tech", "broute", "--agents", "ALL", "--format", "json"),
+        timeout=RUN_TIMEOUT_S,
+    )
     try:
         (measurement,) = json.loads(done.stdout)["measurements"]
     except ValueError:
-        note = done.stderr.strip().splitlines()[-1] if done.stderr else "no answer"
-        return Trial(name=name, true_ways=ways_of(truths), found_ways={}, note=note)
-    return judge(name, measurement, truths)
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr else "no answer"
+        return {"runs": [{"reason": reason}]}
+    return dict(measurement)
 
 
-def judge(name: str, measurement: Mapping[str, Any], truths: Mapping[str, Truth]) -> Trial:
+def judge(
+    name: str, measurement: Mapping[str, Any], truths: Mapping[str, Truth], number: int = 0
+) -> BrouteTrial:
     """Compare what the client printed with the truth, by agent's place."""
-    places = {choice["agent_id"]: choice["place"] for choice in measurement["agents"]}
-    runs = measurement["runs"]
-    result = (runs[0]["result"] if runs else None) or {"branches": []}
+    places = {choice["agent_id"]: choice["place"] for choice in measurement.get("agents", ())}
+    run = (measurement["runs"] or [{}])[0]
     found: dict[int, frozenset[str]] = {}
     errors: list[float] = []
     wrong = 0
-    for branch in result["branches"]:
+    for branch in (run.get("result") or {}).get("branches", ()):
         asn = branch["upstream_asn"]
         agents = frozenset(places[agent] for agent in branch["agents"])
         found[asn] = found.get(asn, frozenset()) | agents
@@ -112,15 +131,20 @@ def judge(name: str, measurement: Mapping[str, Any], truths: Mapping[str, Truth]
             errors.append(verdict)
         elif verdict:
             wrong += 1
-    return Trial(
-        name=name,
-        true_ways=ways_of(truths),
-        found_ways=found,
+    whole = {**run, "cost": measurement.get("cost")}
+    links = max(len(truth.links) for truth in truths.values())
+    return BrouteTrial(
+        **common(name, links, whole, KIND, number),
+        true_ways=written(ways_of(truths)),
+        found_ways=written(found),
         errors=tuple(errors),
         wrong_kind=wrong,
-        sent_bytes=measurement["cost"]["sent_bytes"],
-        note="; ".join(run["hint"] for run in runs if run["hint"]),
     )
+
+
+def written(ways: Mapping[int, frozenset[str]]) -> tuple[str, ...]:
+    """One text for each upstream AS, in order."""
+    return tuple(f"{asn}: {' '.join(sorted(ways[asn]))}" for asn in sorted(ways))
 
 
 def ways_of(truths: Mapping[str, Truth]) -> dict[int, frozenset[str]]:
@@ -146,30 +170,11 @@ def _bound_error(branch: Mapping[str, Any], truths: Sequence[Truth]) -> float | 
     return bool(at_edge) != (upper_bps is not None)
 
 
-def run(seed: int, count: int, say: Callable[[str], None]) -> list[Trial]:
-    """Measure so many destinations; a line for each, then the shares."""
-    trials = []
-    for k in range(seed, seed + count):
-        trial = measure(k)
-        trials.append(trial)
-        off = ", ".join(f"{error:.1%}" for error in trial.errors)
-        say(
-            f"{trial.name}: {len(trial.found_ways)} of {len(trial.true_ways)} ways in, "
-            f"{'right' if trial.right else 'WRONG'}; errors of bounds {off or 'none'}"
-            f"{f', {trial.wrong_kind} of the wrong kind' if trial.wrong_kind else ''}; "
-            f"{trial.sent_bytes / 1e3:.0f} kB{f' [{trial.note}]' if trial.note else ''}"
-        )
-    say(_share("the ways in are right", [trial.right for trial in trials]))
+def shares(trials: Sequence[BrouteTrial]) -> Iterator[Share]:
+    """Whole destinations, then their branches whose bottleneck is at the edge."""
+    hits = [trial.right for trial in trials]
+    yield from share("all ways in are right", trials, hits, [])
     errors = [error for trial in trials for error in trial.errors]
-    wrong = sum(trial.wrong_kind for trial in trials)
-    say(_share("bounds within 20 %", [e <= TOLERANCE for e in errors] + [False] * wrong))
-    if errors:
-        say(f"median error of a bound: {median(errors):.1%}")
-    return trials
-
-
-def _share(label: str, outcomes: Sequence[bool]) -> str:
-    if not outcomes:
-        return f"{label}: not measured"
-    low, high = wilson(sum(outcomes), len(outcomes))
-    return f"{label}: {sum(outcomes)} of {len(outcomes)} (95 % interval {low:.0%} to {high:.0%})"
+    missing = sum(trial.wrong_kind for trial in trials)
+    near = [error <= TOLERANCE for error in errors] + [False] * missing
+    yield from share("bounds of branches within 20 %", trials, near, errors)

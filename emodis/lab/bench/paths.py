@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from emodis.lab.generate import FIRST_ASN, MAX_BPS, MIN_BPS, random_rate_bps, systems
-from emodis.lab.impairment import NONE, Impairment
+from emodis.lab.impairment import Impairment
 from emodis.lab.topology import (
     MTU_BYTES,
     IcmpLimits,
@@ -32,6 +32,10 @@ CLEAR_RATIO = 1.5
 MOST_CROSS_RATIO = 0.8
 MOST_LOSS_RATIO = 0.02
 MOST_ODD_ROUTERS = 3
+# Loads at which available bandwidth is judged.
+MOST_ROOM_CROSS_RATIO = 0.7
+# Links that take time, one way.
+MOST_FAR_LINKS, DELAYS_S = 3, (0.001, 0.030)
 # A router that answers this often at most, after a burst of six.
 LIMITED_PER_S = (1, 10)
 
@@ -51,6 +55,8 @@ class _Plan:
     # Link and the share of it that is filled.
     loads: Mapping[int, float] = attrs.field(factory=dict)
     losses: Mapping[int, float] = attrs.field(factory=dict)
+    # One way, and as long back.
+    delays_s: Mapping[int, float] = attrs.field(factory=dict)
     # Routers counted from 1: router k stands before link k.
     icmp: Mapping[int, IcmpLimits] = attrs.field(factory=dict)
 
@@ -83,7 +89,7 @@ def _loaded(chance: random.Random, number: int) -> _Plan:
     return attrs.evolve(plan, loads={narrow: chance.uniform(0.05, MOST_CROSS_RATIO)})
 
 
-def _tight(chance: random.Random, number: int) -> _Plan:
+def _tight(chance: random.Random, number: int, most_cross_ratio: float = MOST_CROSS_RATIO) -> _Plan:
     """The link with least room is another than the one with least capacity."""
     plan = _clear(chance, number)
     capacities = plan.capacities_bps
@@ -94,7 +100,7 @@ def _tight(chance: random.Random, number: int) -> _Plan:
     most_bps = min(2 * narrow_bps, MAX_BPS)
     capacities[tight] = random_rate_bps(chance, min(1.1 * narrow_bps, most_bps), most_bps)
     room_bps = narrow_bps / CLEAR_RATIO * chance.uniform(0.5, 1.0)
-    share = min(MOST_CROSS_RATIO, 1 - room_bps / capacities[tight])
+    share = min(most_cross_ratio, 1 - room_bps / capacities[tight])
     return attrs.evolve(plan, loads={tight: share})
 
 
@@ -124,6 +130,32 @@ def _lossy(chance: random.Random, number: int) -> _Plan:
     return attrs.evolve(plan, losses={link: chance.uniform(0.001, MOST_LOSS_RATIO)})
 
 
+def _room(chance: random.Random, number: int) -> _Plan:
+    """For available bandwidth: a quarter idle, half loaded, a quarter tight but not narrow."""
+    if number % 4 == 0:
+        return _clear(chance, number // 4)
+    if number % 4 == 1:
+        return _tight(chance, number // 4, MOST_ROOM_CROSS_RATIO)
+    plan = _clear(chance, number // 2)
+    narrow = plan.capacities_bps.index(min(plan.capacities_bps))
+    return attrs.evolve(plan, loads={narrow: chance.uniform(0.05, MOST_ROOM_CROSS_RATIO)})
+
+
+def _far(chance: random.Random, number: int) -> _Plan:
+    """For routes and times: idle, one to three links take time, and on every third way some
+    routers are silent.
+    """
+    plan = _clear(chance, number)
+    links = range(len(plan.capacities_bps))
+    slow = chance.sample(links, chance.randint(1, MOST_FAR_LINKS))
+    silent = chance.sample(links[1:], chance.randint(1, 2)) if number % 3 == 0 else ()
+    return attrs.evolve(
+        plan,
+        delays_s={link: chance.uniform(*DELAYS_S) for link in slow},
+        icmp=dict.fromkeys(silent, IcmpLimits.SILENT),
+    )
+
+
 def _flat(chance: random.Random, number: int) -> _Plan:
     """All links alike and idle: there is nothing to find behind the first."""
     count = chance.randint(MIN_LINKS, MAX_LINKS)
@@ -142,6 +174,8 @@ KINDS: Mapping[str, Callable[[random.Random, int], _Plan]] = {
     "quiet": _quiet,
     "lossy": _lossy,
     "flat": _flat,
+    "room": _room,
+    "far": _far,
 }
 
 
@@ -174,7 +208,8 @@ def _links(names: Sequence[str], plan: _Plan) -> list[Link]:
             b=names[k + 1],
             capacity_up_bps=bps,
             capacity_down_bps=bps,
-            up=Impairment(loss_ratio=plan.losses[k]) if k in plan.losses else NONE,
+            up=Impairment(loss_ratio=plan.losses.get(k, 0.0), delay_s=plan.delays_s.get(k, 0.0)),
+            down=Impairment(delay_s=plan.delays_s.get(k, 0.0)),
         )
         for k, bps in enumerate(plan.capacities_bps)
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -10,21 +11,35 @@ import attrs
 from emodis.lab.bench.trial import Trial
 from emodis.techniques.stats import median, nearest_rank, wilson
 
+# What an error is counted in: its suffix in JSON, how it is written, and the factor to that.
+UNITS = {"ratio": ("%", 100.0), "ns": ("µs", 1e-3), "points": ("pp", 100.0)}
+
 
 @attrs.frozen(kw_only=True)
 class Share:
-    """So many of so many, with the 95 % interval of the share behind them."""
+    """So many of so many, with the 95 % interval of the share behind them.
 
+    Errors are absolute values: of those trials that have one. `error_unit` is a key of `UNITS`:
+    a share of the truth, nanoseconds, or a difference of two shares.
+    """
+
+    technique: str
     label: str
     hits: int
     trials: int
     # Trials without any result; they are no hits.
     failed: int
-    median_bound_error_ratio: float | None
+    error_unit: str
+    median_error: float | None
+    p90_error: float | None
     median_s: float | None
     p90_s: float | None
     median_packets: float | None
     median_bytes: float | None
+
+    @property
+    def ratio(self) -> float:
+        return self.hits / self.trials
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -34,82 +49,78 @@ class Share:
         low, high = self.interval
         return {**attrs.asdict(self), "low_ratio": low, "high_ratio": high}
 
-    def row(self) -> str:
-        """A line of the table that `HEADING` begins."""
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Share:
+        return cls(**{field.name: row[field.name] for field in attrs.fields(cls)})
+
+    def cells(self) -> tuple[str, ...]:
+        """The columns of `COLUMNS`, in words."""
         low, high = self.interval
-        share = f"{self.hits}/{self.trials}"
-        times = f"{_word(self.median_s)} / {_word(self.p90_s)}"
+        unit, factor = UNITS[self.error_unit]
+        errors = [_word(error, factor) for error in (self.median_error, self.p90_error)]
         return (
-            f"{self.label:<44}{share:>9}  {low:4.0%} to {high:4.0%}"
-            f"{_word(self.median_bound_error_ratio, 100):>9}{times:>15}"
-            f"{_word(self.median_packets, 1, 0):>9}{_word(self.median_bytes, 1e-3, 0):>7}"
+            self.label,
+            f"{self.hits}/{self.trials}",
+            f"{low:.0%} to {high:.0%}",
+            f"{errors[0]} / {errors[1]} {unit}" if self.median_error is not None else "-",
+            f"{_word(self.median_s)} / {_word(self.p90_s)}" if self.median_s is not None else "-",
+            _word(self.median_packets, 1, 0),
+            _word(self.median_bytes, 1e-3, 0),
         )
 
-
-HEADING = (
-    f"{'':<44}{'k/n':>9}  {'95 % interval':<12}{'error %':>8}{'s, 50 / 90 %':>15}"
-    f"{'packets':>9}{'kB':>7}"
-)
+    def row(self) -> str:
+        """A line of the table."""
+        return _aligned(self.cells())
 
 
-def tally(trials: Sequence[Trial]) -> list[Share]:
-    """Every group that has a trial in it, the ones with targets first."""
-    found = [trial for trial in trials if trial.kind != "flat"]
-    open_hops = [trial for trial in found if trial.kind not in {"quiet", "lossy"}]
-    clear = [trial for trial in open_hops if trial.clear]
-    groups: list[tuple[str, Iterable[Trial], Callable[[Trial], bool]]] = [
-        ("right link, clear, idle", [t for t in clear if not t.cross_ratio], _right),
-        ("right link, clear, 30 to 70 % load", [t for t in clear if _medium(t)], _right),
-        ("right link, clear, other loads", [t for t in clear if _other_load(t)], _right),
-        (
-            "  of those, bottleneck on the first link",
-            [t for t in clear if t.choke_ttl == 1],
-            _right,
-        ),
-        ("  bottleneck on the last link", [t for t in clear if t.choke_ttl == t.links], _right),
-        ("right link, not clear", [t for t in open_hops if not t.clear], _right),
-        ("right link, silent or limited routers", _of(trials, "quiet"), _right),
-        ("right link, loss on the way", _of(trials, "lossy"), _right),
-        ("false bottleneck on a flat path", _of(trials, "flat"), _false),
-    ]
-    return [_share(label, list(group), hit) for label, group, hit in groups if list(group)]
+def share(
+    label: str,
+    trials: Sequence[Trial],
+    hits: Sequence[bool],
+    errors: Sequence[float | None],
+    *,
+    error_unit: str = "ratio",
+) -> Iterator[Share]:
+    """One group of one technique's trials; nothing for an empty one.
 
-
-def _of(trials: Sequence[Trial], kind: str) -> list[Trial]:
-    return [trial for trial in trials if trial.kind == kind]
-
-
-def _right(trial: Trial) -> bool:
-    return trial.right
-
-
-def _false(trial: Trial) -> bool:
-    return trial.false
-
-
-def _medium(trial: Trial) -> bool:
-    return 0.3 <= trial.cross_ratio <= 0.7
-
-
-def _other_load(trial: Trial) -> bool:
-    return trial.cross_ratio > 0 and not _medium(trial)
-
-
-def _share(label: str, trials: Sequence[Trial], hit: Callable[[Trial], bool]) -> Share:
-    measured = [trial for trial in trials if trial.named_ttl >= 0]
-    errors = [e for trial in trials if (e := trial.bound_error_ratio) is not None]
-    times = [trial.duration_s for trial in measured]
-    return Share(
+    There may be another number of hits than of trials, where a trial has many answers or none.
+    """
+    if not hits:
+        return
+    known = [abs(error) for error in errors if error is not None]
+    done = [trial for trial in trials if trial.done]
+    times = [trial.duration_s for trial in done]
+    yield Share(
+        technique=trials[0].TECHNIQUE,
         label=label,
-        hits=sum(map(hit, trials)),
-        trials=len(trials),
-        failed=len(trials) - len(measured),
-        median_bound_error_ratio=median(errors) if errors else None,
+        hits=sum(hits),
+        trials=len(hits),
+        failed=len(trials) - len(done),
+        error_unit=error_unit,
+        median_error=median(known) if known else None,
+        p90_error=nearest_rank(known, 0.9) if known else None,
         median_s=median(times) if times else None,
         p90_s=nearest_rank(times, 0.9) if times else None,
-        median_packets=median([t.sent_packets for t in measured]) if measured else None,
-        median_bytes=median([t.sent_bytes for t in measured]) if measured else None,
+        median_packets=median([trial.sent_packets for trial in done]) if done else None,
+        median_bytes=median([trial.sent_bytes for trial in done]) if done else None,
     )
+
+
+COLUMNS = ("", "k/n", "95 % interval", "error 50 / 90 %", "s 50 / 90 %", "packets", "kB")
+WIDTHS = (44, 9, 15, 20, 14, 9, 8)
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    first, *others = zip(cells, WIDTHS, strict=True)
+    return f"{first[0]:<{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in others)
+
+
+def table(shares: Sequence[Share]) -> Iterator[str]:
+    """All of them, with a heading for each technique."""
+    for technique, rows in itertools.groupby(shares, key=lambda share: share.technique):
+        yield _aligned((technique, *COLUMNS[1:]))
+        for row in rows:
+            yield row.row()
 
 
 def _word(value: float | None, factor: float = 1.0, digits: int = 1) -> str:

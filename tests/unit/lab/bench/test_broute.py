@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emodis.lab.bench.broute import FAST_BPS, internet, judge, ways_of
+from emodis.lab.bench.broute import FAST_BPS, internet, judge, shares, ways_of
 from emodis.lab.plan import make_plan
 from emodis.lab.topofile import find
 from emodis.lab.truth import path_truth
@@ -49,9 +49,18 @@ def test_wrong_answers() -> None:
 
 
 def test_no_answer() -> None:
-    nothing = {**answer(), "runs": [{"result": None, "hint": "no route"}]}
+    nothing = {**answer(), "runs": [{"result": None, "reason": "no_route"}]}
     trial = judge("x", nothing, TRUTHS)
-    assert (trial.right, trial.note) == (False, "no route")
+    assert (trial.right, trial.done, trial.note) == (False, False, "no_route")
+    assert judge("x", {"runs": []}, TRUTHS).found_ways == ()
+
+
+def test_branches_are_counted_apart_from_destinations() -> None:
+    right = judge("x", answer(branch(65001, "a1", 10_000_000), branch(65002, "a2", None)), TRUTHS)
+    ways, bounds = shares([right])
+    assert (ways.hits, ways.trials) == (1, 1)
+    # The branch without a bound has its bottleneck at the edge, and should have had one.
+    assert (bounds.hits, bounds.trials) == (1, 2)
 
 
 def test_every_other_internet_has_its_bottlenecks_at_the_destination() -> None:

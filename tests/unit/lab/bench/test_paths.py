@@ -4,8 +4,16 @@ import functools
 
 import pytest
 
-from emodis.lab.bench.paths import KINDS, MOST_CROSS_RATIO, MOST_LOSS_RATIO, Seeds, path
-from emodis.lab.bench.trial import DESTINATION, SOURCE, as_seen, is_clear
+from emodis.lab.bench.pathneck import as_seen, is_clear
+from emodis.lab.bench.paths import (
+    KINDS,
+    MOST_CROSS_RATIO,
+    MOST_LOSS_RATIO,
+    MOST_ROOM_CROSS_RATIO,
+    Seeds,
+    path,
+)
+from emodis.lab.bench.trial import DESTINATION, SOURCE
 from emodis.lab.plan import make_plan
 from emodis.lab.topology import IcmpLimits, Model, Topology
 from emodis.lab.truth import Truth, path_truth
@@ -80,6 +88,25 @@ def test_where_hops_are_silent_the_link_that_can_be_named_is_longer() -> None:
 
 def test_lossy_paths_lose() -> None:
     assert all(truth.loss_ratio > 0 for _, truth in drawn("lossy"))
+
+
+def test_available_bandwidth_is_asked_for_up_to_70_percent_load() -> None:
+    found = [truth for _, truth in drawn("room")]
+    loads = [truth.tight.cross_ethernet_bps / truth.tight.capacity_ethernet_bps for truth in found]
+    assert max(loads) <= MOST_ROOM_CROSS_RATIO + 1e-6
+    assert 25 <= sum(load == 0 for load in loads) <= 30
+    assert sum(truth.tight is not truth.narrow for truth in found) == 25
+    assert sum(truth.narrow.capacity_ethernet_bps <= 40e6 for truth in found) >= 60
+
+
+def test_far_paths_take_time_and_some_have_silent_routers() -> None:
+    found = drawn("far")
+    assert all(2_000_000 <= truth.rtt_ns <= 180_000_000 for _, truth in found)
+    silent = [
+        any(node.icmp is IcmpLimits.SILENT for node in topology.nodes.values())
+        for topology, _ in found
+    ]
+    assert sum(silent) == 34
 
 
 def test_a_flat_path_is_choked_by_its_first_link_only() -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from emodis.lab.bench.measure import with_free_destination
+from emodis.lab.bench.pathneck import compare
 from emodis.lab.bench.paths import Seeds, path
-from emodis.lab.bench.trial import DESTINATION, SOURCE, compare, only_run, with_free_destination
+from emodis.lab.bench.trial import DESTINATION, SOURCE, only_run
 from emodis.lab.plan import make_plan
 from emodis.lab.topology import IcmpLimits
 from emodis.lab.truth import path_truth
@@ -24,7 +26,7 @@ def test_only_exactly_the_right_link_is_right(
 
 
 def test_a_failed_measurement_is_no_hit_and_no_false_alarm() -> None:
-    failed = trial(named_ttl=-1, named_from_ttl=0)
+    failed = trial(done=False, named_ttl=3, named_from_ttl=2)
     assert not failed.right
     assert not failed.false
 
@@ -47,12 +49,13 @@ def test_what_was_printed_stands_beside_what_is_so() -> None:
     }
     got = compare(topology, truth, run, kind="loaded", number=4)
     assert got.right
-    assert (got.duration_s, got.sent_packets, got.word, got.note) == (2.5, 2, "fair", "; x")
+    assert (got.duration_s, got.sent_packets, got.word, got.note) == (2.5, 2, "fair", "x")
     assert got.transport == "unprivileged"
     run["result"]["bottleneck"] = None
-    assert compare(topology, truth, run, kind="loaded", number=4).named_ttl == 0
+    nothing = compare(topology, truth, run, kind="loaded", number=4)
+    assert (nothing.named_ttl, nothing.done) == (0, True)
     run["result"] = None
-    assert compare(topology, truth, run, kind="loaded", number=4).named_ttl == -1
+    assert not compare(topology, truth, run, kind="loaded", number=4).done
 
 
 def test_a_path_without_capabilities_differs_in_how_freely_its_destination_answers_only() -> None:
