@@ -28,7 +28,9 @@ class Family:
     level: int
     receive_errors: int
     receive_ttl: int
+    # Of a control message, and the socket option for all packets.
     ttl: int
+    sent_ttl: int
     traffic_class: int
     mtu_discovery: int
     offender: slice
@@ -46,6 +48,7 @@ IPV4 = Family(
     receive_errors=11,
     receive_ttl=12,
     ttl=2,
+    sent_ttl=2,
     traffic_class=1,
     mtu_discovery=10,
     offender=slice(20, 24),
@@ -62,6 +65,7 @@ IPV6 = Family(
     receive_errors=25,
     receive_ttl=51,
     ttl=52,
+    sent_ttl=16,
     traffic_class=67,
     mtu_discovery=23,
     offender=slice(24, 40),

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from emodis.packets.clocks import monotonic_ns, realtime_ns
 from emodis.packets.ledger import Ledger
-from emodis.packets.mmsg import LARGEST_CALL, SendBatch
+from emodis.packets.mmsg import LARGEST_CALL
 from emodis.packets.model import Probe, Train
 from emodis.packets.replies import Answer
 from emodis.packets.timestamps import Moment, TransmitStamp
@@ -50,9 +50,12 @@ class Described(Protocol):
 
 Arrived = TypeVar("Arrived")
 Arriving = TypeVar("Arriving", covariant=True)
+# What leaves, in whatever form the sockets take it.
+Batch = TypeVar("Batch")
+Sending = TypeVar("Sending", contravariant=True)
 
 
-class Sockets(Protocol[Arriving]):
+class Sockets(Protocol[Sending, Arriving]):
     """What a flight needs of a transport's sockets; see `sockets.RawSockets`."""
 
     stamps_departures: bool
@@ -67,23 +70,23 @@ class Sockets(Protocol[Arriving]):
     def sender(self) -> Described: ...
     @property
     def receiver(self) -> Described: ...
-    def send(self, batch: SendBatch, start: int, end: int) -> int: ...
+    def send(self, batch: Sending, start: int, end: int) -> int: ...
     def answers(self) -> Iterator[tuple[Arriving, int | None]]: ...
     def stamps(self) -> Iterator[TransmitStamp]: ...
 
 
-class Flight(Generic[Arrived]):
+class Flight(Generic[Batch, Arrived]):
     """Drives one train; used once. `read` says what something that arrived is an answer to."""
 
     def __init__(
         self,
         train: Train,
         *,
-        batch: SendBatch,
+        batch: Batch,
         ledger: Ledger,
         read: Callable[[Arrived], Answer | None],
         gate: Gate,
-        sockets: Sockets[Arrived],
+        sockets: Sockets[Batch, Arrived],
     ) -> None:
         self._train = train
         self._sizes = [probe.size_bytes for probe in train.probes]

@@ -144,3 +144,6 @@ class TrainOutcome:
     receive_drops: int = 0
     # `stop_by`, an abort or the byte cap ended the train before its last packet.
     cut_short: bool = False
+    # The kernel opened a connection for each SYN: it gave each a source port of its own, and
+    # repeated it after a second.
+    by_connect: bool = False

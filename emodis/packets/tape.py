@@ -82,7 +82,7 @@ class Taped:
 
     holds_answers = False
 
-    def __init__(self, sockets: Sockets[bytes], tape: Tape) -> None:
+    def __init__(self, sockets: Sockets[SendBatch, bytes], tape: Tape) -> None:
         self._sockets = sockets
         self._tape = tape
         self.stamps_departures = sockets.stamps_departures

@@ -1,7 +1,8 @@
 """The transport for hosts that give us no raw sockets: datagram sockets and their error queues.
 
-The kernel writes the headers, so there are no wrong checksums (no muted probes) and no TCP here,
-and what a router quotes of our header is not seen. Times are as good: the same kernel stamps.
+The kernel writes the headers, so there are no wrong checksums (no muted probes), and what a router
+quotes of our header is not seen. Times are as good: the same kernel stamps. SYNs are connections
+that the kernel opens: see `handshakes`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import random
 
 import attrs
 
+from emodis.packets import handshakes
 from emodis.packets.clocks import boottime_ns, realtime_ns, realtime_offset_ns
 from emodis.packets.datagrams import DatagramBatch, Wording, payloads
 from emodis.packets.flight import Flight
 from emodis.packets.flow import FLOW_COUNT, ID_COUNT, IdBlock
 from emodis.packets.flowsocket import Arrival, FlowSocket
 from emodis.packets.ledger import Ledger
+from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Address, Kind, Train, TrainOutcome
 from emodis.packets.reading import Reading, Sender
 from emodis.packets.transport import (
@@ -111,11 +114,25 @@ class UnprivilegedTransport:
         if run is None:
             raise RuntimeError("a train outside a run; call begin first")
         _check(train)
-        sock, wording = self._socket(run, train)
         ids = run.take_ids(len(train.probes))
+        ledger = Ledger(train, ids, run.address)
+        gate = Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns)
+        if train.kind is Kind.TCP_SYN:
+            handshakes.check(train, run.address)
+            outcome = handshakes.fly(train, run.address, ids=ids, ledger=ledger, gate=gate)
+        else:
+            outcome = self._fly(run, train, ids, ledger, gate)
+        if abs(realtime_offset_ns() - run.clock_offset_ns) > CLOCK_STEP_NS:
+            raise ClockStep("this host's clock was set during the run; measure again")
+        return outcome
+
+    def _fly(
+        self, run: _Run, train: Train, ids: IdBlock, ledger: Ledger, gate: Gate
+    ) -> TrainOutcome:
+        """Send datagrams, and read their fate from the error queue."""
+        sock, wording = self._socket(run, train)
         data, lengths = payloads(wording, sock.family, train.probes, ids)
         ttls = [probe.ttl for probe in train.probes]
-        ledger = Ledger(train, ids, run.address)
         sender = Sender(
             kind=train.kind,
             target=run.address,
@@ -126,17 +143,15 @@ class UnprivilegedTransport:
         reading = Reading(train, ids, sender, run.known)
         sock.begin_train(train.dscp)
         drops = sock.drops()
-        flight: Flight[Arrival] = Flight(
+        flight: Flight[SendBatch, Arrival] = Flight(
             train,
             batch=DatagramBatch(data, lengths, family=sock.family, ttls=ttls),
             ledger=ledger,
             read=reading.read,
-            gate=Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns),
+            gate=gate,
             sockets=sock,
         )
         flight.fly()
-        if abs(realtime_offset_ns() - run.clock_offset_ns) > CLOCK_STEP_NS:
-            raise ClockStep("this host's clock was set during the run; measure again")
         explained = self._settle(reading, ledger)
         echoes, kernel_tx = ledger.echoes()
         return TrainOutcome(

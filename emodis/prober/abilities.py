@@ -66,7 +66,8 @@ def _raw_sockets(there: bool) -> Ability:
     if there:
         return Ability(_RAW, True, "everything can be measured")
     text = (
-        "load packets cannot be muted (Pathneck's last link), TCP not be probed, nothing captured"
+        "load packets cannot be muted (Pathneck's last link), SYNs not be kept in one flow, "
+        "nothing captured"
     )
     return Ability(_RAW, False, text, _CAPABILITY.format(name="CAP_NET_RAW"))
 

@@ -12,8 +12,8 @@ from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, TRANSPORT_UNPRIVILEGED
 from emodis.wire.v1.common_pb2 import Transport as TransportWord
 
 NO_RAW_SOCKETS = (
-    "no raw sockets: measuring without them, so load packets cannot be muted and TCP not be "
-    "probed; for these start as root, or with the capability "
+    "no raw sockets: measuring without them, so load packets cannot be muted and every SYN is a "
+    "flow of its own; else start as root, or with the capability "
     "(systemd: AmbientCapabilities=CAP_NET_RAW)"
 )
 NO_ECHO = (

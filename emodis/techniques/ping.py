@@ -14,7 +14,7 @@ from typing import ClassVar
 import attrs
 
 from emodis.packets.model import Address, Kind, Probe, Train
-from emodis.techniques import ping_verdict, records
+from emodis.techniques import connections, ping_verdict, records
 from emodis.techniques.base import Context, Conversation, Measured, Spend
 from emodis.techniques.parameters import By, choice, real, whole
 from emodis.techniques.ping_statistics import Manner, estimate
@@ -76,13 +76,13 @@ class Ping(Skeleton[Parameters, PingObservations, PingResult]):
     def usual(self, chosen: Parameters) -> Spend:
         """All answers in time, within 100 ms."""
         duration_s = (chosen.count - 1) * chosen.interval_s + 0.1
-        return Spend(duration_s=duration_s, sent_bytes=self.worst(chosen).sent_bytes)
+        return Spend(duration_s=duration_s, sent_bytes=chosen.count * _size_bytes(chosen, 6))
 
     def worst(self, chosen: Parameters) -> Spend:
         """The deadline of TECHNIQUES.md section 1; bytes as if over IPv6."""
         return Spend(
             duration_s=_longest_s(chosen) + chosen.timeout_s + 1.0,
-            sent_bytes=chosen.count * _size_bytes(chosen, 6),
+            sent_bytes=chosen.count * (_size_bytes(chosen, 6) + _beside(chosen)),
         )
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
@@ -134,6 +134,10 @@ def _size_bytes(chosen: Parameters, version: int) -> int:
     return _IP_HEADER_BYTES[version] + _HEADER_BYTES + chosen.payload_bytes
 
 
+def _beside(chosen: Parameters) -> int:
+    return connections.extra_bytes(chosen.timeout_s) if chosen.proto == "tcp" else 0
+
+
 def _too_large(chosen: Parameters, size_bytes: int, observations: PingObservations) -> Measured:
     most = chosen.payload_bytes - (size_bytes - _MTU_BYTES)
     hint = f"payload_bytes may be at most {most} over IPv6, not {chosen.payload_bytes}."
@@ -179,6 +183,5 @@ def _manner(
         interval_s=interval_s,
         proto=chosen.proto,
         target=observations.target,
-        # Only what we put on the wire ourselves has a kernel stamp of its departure.
-        own_syns=all(train.kernel_tx for train in observations.trains),
+        own_syns=not any(train.by_connect for train in observations.trains),
     )

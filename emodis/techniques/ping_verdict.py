@@ -21,6 +21,10 @@ _NO_REPLY = {
     "tcp": "Nothing answered: the destination is down or a firewall drops the SYNs; try another "
     "port or -o proto=icmp.",
 }
+_AMBIGUOUS = (
+    "Answers came, after more than 950 ms: without raw sockets they may be to SYNs that this "
+    "host's kernel repeated; use -o proto=icmp, or run as root or with CAP_NET_RAW."
+)
 _PROBES = {"icmp": "echo requests", "udp": "these UDP packets", "tcp": "connections to this port"}
 
 
@@ -37,6 +41,8 @@ def ending(sent: Sequence[ProbeRecord], result: PingResult, manner: Manner) -> E
         return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
     if result.answered:
         return DONE
+    if result.ambiguous:
+        return failed("ambiguous", _AMBIGUOUS, Blame.BLAME_AGENT)
     others = [probe for probe in sent if not is_answer(probe, manner)]
     refused = [p for p in others if records.reply_kind(p) is ReplyKind.UNREACHABLE]
     if refused:

@@ -72,6 +72,7 @@ def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
         receive_drops=outcome.receive_drops,
         cut_short=outcome.cut_short,
         flow=train.flow,
+        by_connect=outcome.by_connect,
     )
 
 
@@ -89,6 +90,7 @@ def to_outcome(record: TrainRecord) -> TrainOutcome:
         unmatched=record.unmatched,
         receive_drops=record.receive_drops,
         cut_short=record.cut_short,
+        by_connect=record.by_connect,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from emodis.packets.model import Address, Probe, Train
-from emodis.techniques import arrival, records, stopping, traceroute_verdict
+from emodis.techniques import arrival, connections, records, stopping, traceroute_verdict
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.skeleton import Skeleton, failed
 from emodis.techniques.stats import NS_PER_S
@@ -63,9 +63,12 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
         round_s = max(chosen.timeout_s, _REFILL_NS / NS_PER_S) + 0.1
         probes = chosen.rounds * len(chosen.ttls(chosen.max_ttl)) + 1
         probes += chosen.most_probes if chosen.searching else 0
+        probe_bytes = chosen.size_bytes + _LONGER_BYTES
+        if chosen.proto == "tcp":
+            probe_bytes += connections.extra_bytes(round_s)
         return Spend(
             duration_s=(chosen.rounds + 1) * round_s + 1.0 + chosen.searching * chosen.max_time_s,
-            sent_bytes=probes * (chosen.size_bytes + _LONGER_BYTES),
+            sent_bytes=probes * probe_bytes,
         )
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:

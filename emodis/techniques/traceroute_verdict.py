@@ -13,6 +13,12 @@ from emodis.wire.v1.techniques_pb2 import (
     TracerouteResult,
 )
 
+# Nothing can be done about it without raw sockets, and on most paths it changes nothing.
+_FLOWS_APART = (
+    "without raw sockets each SYN has a source port of its own: where routes are parallel, hops "
+    "may be of different ones"
+)
+
 
 def ending(observations: TracerouteObservations, result: TracerouteResult) -> Ending:
     """Done if any hop answered."""
@@ -34,7 +40,10 @@ def quality(observations: TracerouteObservations, result: TracerouteResult) -> Q
         poor.append("stopped before the last round")
     if result.end_reason == "loop":
         poor.append(f"the route comes back to the same router at hop {result.hops[-1].ttl}")
-    return grade([*_doubts(result), *_doubts_of_search(result.graph)], poor)
+    doubts = [*_doubts(result), *_doubts_of_search(result.graph)]
+    if any(train.by_connect for train in observations.trains):
+        doubts.append(_FLOWS_APART)
+    return grade(doubts, poor)
 
 
 def _doubts(result: TracerouteResult) -> list[str]:

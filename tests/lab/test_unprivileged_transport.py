@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
+from emodis.lab.topofile import parse
 from emodis.lab.unprivileged import wrapped
-from tests.lab.test_raw_transport import PRELUDE
+from tests.lab.test_raw_transport import FAR, PRELUDE
 
 pytestmark = pytest.mark.lab
 
@@ -61,6 +64,62 @@ def test_every_router_on_the_path_answers_with_kernel_stamps(
         assert echo["queued"] <= echo["sent"] < echo["reply"][3]
     doubts = [outcome[name] for name in ("duplicates", "unmatched", "receive_drops", "cut_short")]
     assert doubts == [0, 0, 0, False]
+
+
+SYNS = """
+for there in (there, ip_address(sys.argv[2])):
+    transport.begin(there, max_bytes=0)
+    outcomes = [fly(probes(range(1, 9)), kind=Kind.TCP_SYN, port=port) for port in (4000, 4001)]
+    transport.end()
+    print(json.dumps([[shown(outcome), outcome.by_connect] for outcome in outcomes]))
+"""
+LISTENER = """
+import socket, time
+with socket.create_server(("::", 4000), family=socket.AF_INET6, dualstack_ipv6=True):
+    print("listening", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_connections_find_every_hop_and_the_state_of_the_port(path_lab: Lab) -> None:
+    script = [sys.executable, "-c", UNPRIVILEGED + SYNS, str(path_lab.address("h2"))]
+    argv = [*script, str(path_lab.address6("h2"))]
+    listener = [sys.executable, "-c", LISTENER]
+    with path_lab.popen("h2", listener, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        done = path_lab.run("h1", wrapped(argv), capture_output=True, text=True, timeout=60)
+        server.kill()
+    assert done.returncode == 0, done.stderr
+    for line, ipv6 in zip(done.stdout.splitlines(), (False, True), strict=True):
+        hops = [str(hop.address) for hop in path_lab.truth("h1", "h2", ipv6=ipv6).hops]
+        for (outcome, by_connect), arrival in zip(
+            json.loads(line), ("syn-ack", "reset"), strict=True
+        ):
+            replies = [echo["reply"] for echo in outcome["echoes"]]
+            # Two probes reach the destination.
+            assert [reply[0] for reply in replies] == [*hops, hops[-1]]
+            assert [reply[1] for reply in replies] == ["time-exceeded"] * 6 + [arrival] * 2
+            assert (by_connect, outcome["kernel_tx"]) == (True, False)
+            # The kernel times everything but a refusal.
+            assert outcome["kernel_rx"] is (arrival == "syn-ack")
+            assert outcome["unmatched"] == outcome["duplicates"] == 0
+
+
+def test_what_may_answer_a_repeated_syn_is_no_time() -> None:
+    """A round trip of 1.2 s: the kernel has sent every SYN twice before the answer comes."""
+    far = parse(FAR.replace("delay_s = 0.1", "delay_s = 0.6"), place="far", default_name="far")
+    argv = [program("emodis-client"), "measure", "h2", "--tech", "ping", "--format", "json"]
+    argv += ["-o", "proto=tcp", "-o", "count=2", "-o", "timeout_s=1.5"]
+    with Lab.up(far) as lab:
+        done = lab.run("h1", wrapped(argv), capture_output=True, text=True, timeout=60)
+    (run,) = json.loads(done.stdout)["measurements"][0]["runs"]
+    assert (run["transport"], run["reason"]) == ("unprivileged", "ambiguous")
+    result = run["result"]
+    assert (result["sent"], result["answered"], result["ambiguous"]) == (2, 0, 2)
+    assert result["loss_ratio"] == 0
+    # Each SYN and its repetition.
+    assert run["cost"]["sent_packets"] == 4
 
 
 TRAINS = """

@@ -78,6 +78,8 @@ class Path:
     loss: float = 0.0
     answers_from: Callable[[int, IPv4Address], IPv4Address] = lambda _, address: address
     queued_stamps: bool = True
+    # SYNs go out as connections of the kernel.
+    connects: bool = False
     now_ns: int = 1_000 * S
     sent: list[Train] = attrs.field(factory=list)
     started_ns: list[int] = attrs.field(factory=list)
@@ -101,7 +103,14 @@ class Path:
         )
         self._advance(train, echoes)
         cut = self.stop_after is not None and len(self.sent) >= self.stop_after
-        return TrainOutcome(echoes=echoes, kernel_tx=True, kernel_rx=True, cut_short=cut)
+        by_connect = self.connects and train.kind is Kind.TCP_SYN
+        return TrainOutcome(
+            echoes=echoes,
+            kernel_tx=not by_connect,
+            kernel_rx=True,
+            cut_short=cut,
+            by_connect=by_connect,
+        )
 
     def _queue(self, train: Train) -> list[int]:
         at_ns = self.now_ns

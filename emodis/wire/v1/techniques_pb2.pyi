@@ -220,6 +220,7 @@ class TrainRecord(_message.Message):
     RECEIVE_DROPS_FIELD_NUMBER: _builtins.int
     CUT_SHORT_FIELD_NUMBER: _builtins.int
     FLOW_FIELD_NUMBER: _builtins.int
+    BY_CONNECT_FIELD_NUMBER: _builtins.int
     t0_unix_ns: _builtins.int
     kernel_tx: _builtins.bool
     """Stamped by the kernel, else by the process."""
@@ -234,6 +235,10 @@ class TrainRecord(_message.Message):
     """The deadline, an abort or the byte cap ended it before its last packet."""
     flow: _builtins.int
     """Another number is another flow, as a load balancer sees it."""
+    by_connect: _builtins.bool
+    """SYNs that the kernel sent for us: it gave each a source port of its own, and repeated it after
+    a second.
+    """
     @_builtins.property
     def probes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeRecord]: ...
     def __init__(
@@ -248,10 +253,11 @@ class TrainRecord(_message.Message):
         receive_drops: _builtins.int = ...,
         cut_short: _builtins.bool = ...,
         flow: _builtins.int = ...,
+        by_connect: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_short", b"cut_short", "duplicates", b"duplicates", "flow", b"flow", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "probes", b"probes", "receive_drops", b"receive_drops", "t0_unix_ns", b"t0_unix_ns", "unmatched", b"unmatched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_connect", b"by_connect", "cut_short", b"cut_short", "duplicates", b"duplicates", "flow", b"flow", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "probes", b"probes", "receive_drops", b"receive_drops", "t0_unix_ns", b"t0_unix_ns", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

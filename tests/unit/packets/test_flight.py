@@ -120,7 +120,7 @@ class Word:
 
 @attrs.define
 class Rig:
-    flight: Flight[bytes]
+    flight: Flight[SendBatch, bytes]
     ledger: Ledger
     traffic: Traffic
 

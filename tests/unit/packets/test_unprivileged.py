@@ -174,9 +174,11 @@ def test_what_these_sockets_cannot_send_is_said(
     muted = [Probe(ttl=64, size_bytes=60, muted=True)]
     with pytest.raises(NotPermitted, match="muting load packets needs raw sockets"):
         fly(transport, silence, muted, closed_port)
-    train = Train(kind=Kind.TCP_SYN, probes=tuple(probes(1)), wait_ns=1)
-    with pytest.raises(NotPermitted, match="TCP probes need raw sockets"):
-        transport.exchange(train, stop_by_boottime_ns=FAR_NS, interrupt=silence)
+    for size_bytes, flow, text in ((60, 1, "choosing the flow of a SYN"), (64, 0, "has 60 bytes")):
+        syn = Probe(ttl=64, size_bytes=size_bytes)
+        train = Train(kind=Kind.TCP_SYN, probes=(syn,), wait_ns=1, flow=flow)
+        with pytest.raises(NotPermitted, match=text):
+            transport.exchange(train, stop_by_boottime_ns=FAR_NS, interrupt=silence)
     for port, flow, dscp in ((9, 256, 0), (0, 0, 0), (9, 0, 64)):
         with pytest.raises(ValueError, match="outside"):
             fly(transport, silence, probes(1), port, flow=flow, dscp=dscp)

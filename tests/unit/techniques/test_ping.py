@@ -113,6 +113,19 @@ def test_udp_and_tcp_are_answered_and_say_whether_the_port_is_open(
     assert again == measured
 
 
+def test_answers_that_may_be_to_repeated_syns_are_no_times() -> None:
+    network = path([100.0])
+    network.connects = True
+    network.links[0].delay_ns = 600 * MS
+    measured = measure(network, proto="tcp")
+    assert (measured.ending.reason, measured.ending.blame) == ("ambiguous", Blame.BLAME_AGENT)
+    result: Any = measured.result
+    assert (result.answered, result.ambiguous, result.loss_ratio) == (0, 10, 0)
+    network = path([100.0])
+    network.links[0].delay_ns = 600 * MS
+    assert measure(network, proto="tcp").ending.end == End.END_DONE
+
+
 def test_a_rationed_destination_is_poor_evidence_and_says_why() -> None:
     network = path([100.0])
     network.nodes[-1].tokens_per_s = 1.0

@@ -64,6 +64,7 @@ outcomes = st.builds(
     TrainOutcome,
     echoes=st.lists(echoes, max_size=6).map(tuple),
     kernel_tx=st.booleans(),
+    by_connect=st.booleans(),
     kernel_rx=st.booleans(),
     duplicates=st.integers(0, 9),
     unmatched=st.integers(0, 9),

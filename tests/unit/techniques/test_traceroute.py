@@ -57,6 +57,16 @@ def test_worked_example() -> None:
     assert result.hops[2].answers[1].rtt_ns == pytest.approx(6 * MS, rel=0.05)
 
 
+def test_syns_whose_ports_the_kernel_chose_may_have_gone_different_ways() -> None:
+    network = path([100.0, 100.0, 100.0])
+    network.connects = True
+    measured = measure(network, proto="tcp")
+    assert route(measured) == ["10.0.1.1", "10.0.2.1", str(TARGET)]
+    assert measured.quality.word == Quality.WORD_FAIR
+    assert "each SYN has a source port of its own" in measured.quality.reasons[0]
+    assert measure(network, proto="udp").quality.word == Quality.WORD_GOOD
+
+
 def test_a_silent_hop_is_listed_as_silent() -> None:
     network = path([100.0] * 4)
     network.nodes[1].silent = True
