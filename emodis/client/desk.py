@@ -95,6 +95,8 @@ class Desk:
     resolve: Callable[[str], Deferred[list[str]]]
     boottime_ns: Callable[[], int]
     partner: Callable[[], Partner] = nobody
+    # Whoever answers probes while others measure towards this host.
+    answerer: Callable[[], Partner] = nobody
     interrupts: Interrupts = attrs.field(factory=Interrupts)
     # Host names of addresses, as far as there are any; never fails.
     names: Callable[[Sequence[str]], Deferred[dict[str, str]]] = nameless

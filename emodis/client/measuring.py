@@ -32,7 +32,7 @@ from emodis.client.report import Report
 from emodis.client.shell import Shell
 from emodis.client.thresholds import Threshold
 from emodis.techniques import registry
-from emodis.techniques.base import Technique, is_peered, is_plan
+from emodis.techniques.base import Technique, cooperates, is_peered, is_plan
 from emodis.topology.asn import AsMap
 from emodis.wire.v1.client_pb2 import Request
 from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body
@@ -109,8 +109,10 @@ class Measuring:
 
     async def _ask(self, desk: Desk, wanted: Request) -> Report:
         """Have it measured; this host listens meanwhile where the technique has two ends."""
-        if not is_peered(self.technique) or wanted.dry_run:
+        if wanted.dry_run:
             return await service.request(desk, wanted, self.view.take)
+        if not is_peered(self.technique):
+            return await self._ask_answering(desk, wanted)
         partner = desk.partner()
         try:
             wanted.peer.CopyFrom(partner.start())
@@ -120,6 +122,21 @@ class Measuring:
             return await service.request(desk, wanted, self.view.take)
         finally:
             partner.stop()
+
+    async def _ask_answering(self, desk: Desk, wanted: Request) -> Report:
+        """Have it measured; this host answers meanwhile where it is the destination."""
+        if not cooperates(self.technique) or wanted.destinations or wanted.detach:
+            return await service.request(desk, wanted, self.view.take)
+        answerer = desk.answerer()
+        try:
+            wanted.peer.CopyFrom(answerer.start())
+        except OSError:
+            # It is measured all the same, by what routers and kernels answer.
+            return await service.request(desk, wanted, self.view.take)
+        try:
+            return await service.request(desk, wanted, self.view.take)
+        finally:
+            answerer.stop()
 
 
 def carry_out(shell: Shell, order: Order) -> int:

@@ -124,6 +124,7 @@ class ReactorRuntime:
             boottime_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             interrupts=interrupts,
             partner=self._partner,
+            answerer=self._answerer,
         )
 
     def _partner(self) -> Partner:
@@ -132,6 +133,12 @@ class ReactorRuntime:
         listener: Partner = partner.Partner(
             self.reactor, os.urandom(igi_keys.TOKEN_BYTES), print_line
         )
+        return listener
+
+    def _answerer(self) -> Partner:
+        from emodis.client import answerer
+
+        listener: Partner = answerer.Answerer(self.reactor, os.urandom(igi_keys.TOKEN_BYTES))
         return listener
 
     def _prober(self) -> Prober:

@@ -12,7 +12,7 @@ from emodis.master.membership import Membership
 from emodis.master.results import Results
 from emodis.scheduling.model import Abort, AgentId, End, RoundEnded, RunKey, Start
 from emodis.techniques import igi_keys
-from emodis.techniques.base import is_peered
+from emodis.techniques.base import cooperates, is_peered
 from emodis.wire.v1 import common_pb2
 from emodis.wire.v1.agent_pb2 import Assignment, ClientStop, RunCancel, ToAgent
 from emodis.wire.v1.client_pb2 import RUN_STATE_ASSIGNED
@@ -95,8 +95,14 @@ class Assigner:
 
 
 def partner_of(measurement: Measurement, run: common_pb2.RunKey) -> PeerOffer | None:
-    """Where the client listens, with a token that is good for this run only."""
+    """Where the client listens.
+
+    For a technique with two ends the token is good for this run only. Others are told of the port
+    where their destination answers only if that is the client itself.
+    """
     offer = measurement.request.peer
+    if cooperates(measurement.technique) and not measurement.request.destinations:
+        return PeerOffer(answering_port=offer.answering_port, token=offer.token)
     if not is_peered(measurement.technique) or not offer.token:
         return None
     return PeerOffer(tcp_port=offer.tcp_port, token=igi_keys.run_token(offer.token, run))

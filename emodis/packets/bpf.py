@@ -10,6 +10,7 @@ import ctypes
 import socket
 import struct
 
+from emodis.packets.invitation import ASKS, ASKS_AT, INVITATION_AT
 from emodis.packets.model import Kind
 from emodis.packets.quotes import Expectation
 from emodis.packets.replies import ECHO_REPLY, ERRORS
@@ -19,6 +20,7 @@ from emodis.packets.templates import ECHO_REQUEST
 _LOAD_HEADER_LENGTH = 0xB1  # X = 4 * (packet[k] & 15)
 _LOAD_INDEX = 0x01  # X = k
 _LOAD_WORD = 0x20  # A = packet[k:k+4]
+_LOAD_HALF = 0x28
 _LOAD_WORD_X = 0x40  # A = packet[X+k:X+k+4]
 _LOAD_HALF_X = 0x48
 _LOAD_BYTE_X = 0x50
@@ -30,6 +32,7 @@ _SO_ATTACH_FILTER = 26
 _WHOLE_PACKET = 0xFFFFFFFF
 # Where a quoted header stands in an ICMP error, and in it protocol, source, destination, its end.
 _QUOTE = 8
+_UDP_HEADER_BYTES = 8
 _FIELDS = {4: (9, 12, 16, 20), 6: (6, 8, 24, 40)}
 
 # (code, k, label if true, label if false); a str alone is a label.
@@ -91,6 +94,18 @@ def own_words(expected: Expectation) -> bytes:
             (_JUMP_EQUAL, expected.port, "", "drop"),
             (_LOAD_HALF_X, 2),
             *_in_range(expected.idents, "drop"),
+            *_END,
+        ]
+    )
+
+
+def asking(tag: bytes) -> bytes:
+    """For a bound UDP socket: probes with this tag that ask to be answered."""
+    return _assemble(
+        [
+            *_same(tag, _UDP_HEADER_BYTES + INVITATION_AT, _LOAD_WORD),
+            (_LOAD_HALF, _UDP_HEADER_BYTES + ASKS_AT),
+            (_JUMP_EQUAL, ASKS, "pass", "drop"),
             *_END,
         ]
     )

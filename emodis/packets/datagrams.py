@@ -17,6 +17,7 @@ import attrs
 from emodis.packets.checksum import compensation, ones_sum
 from emodis.packets.families import LARGEST_BYTES, TRANSPORT_HEADER_BYTES, Family
 from emodis.packets.flow import IdBlock
+from emodis.packets.invitation import INVITATION_AT, INVITATION_BYTES, invitation
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Kind, Probe
 
@@ -38,7 +39,7 @@ class Wording:
 
     `token` marks UDP payloads as this run's. `check` is the checksum of ICMP echoes; `ident` and
     `pseudo` are what the kernel will add to their sum: the id it has given the socket, and with
-    IPv6 the pseudo header's addresses.
+    IPv6 the pseudo header's addresses. `tag`: see `model.Train`.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Wording:
     check: int = 0
     ident: int = 0
     pseudo: bytes = b""
+    tag: bytes = b""
 
 
 def payloads(
@@ -56,7 +58,8 @@ def payloads(
     Raises:
         ValueError: for a TTL outside 1..255, or a size that has no room for the id.
     """
-    smallest = family.header_bytes + TRANSPORT_HEADER_BYTES + PREFIX_BYTES
+    head_bytes = INVITATION_AT + INVITATION_BYTES if wording.tag else PREFIX_BYTES
+    smallest = family.header_bytes + TRANSPORT_HEADER_BYTES + head_bytes
     data, sizes = bytearray(), []
     for index, probe in enumerate(probes):
         if not 1 <= probe.ttl <= 255:
@@ -67,7 +70,8 @@ def payloads(
             )
         room = probe.size_bytes - family.header_bytes
         if wording.kind is Kind.UDP:
-            words = _datagram(wording, room - TRANSPORT_HEADER_BYTES, ids.at(index))
+            room -= TRANSPORT_HEADER_BYTES
+            words = _datagram(wording, room, ids.at(index), asks=not probe.muted)
         else:
             words = _echo(wording, family, room, ids.at(index))
         data += words
@@ -90,8 +94,12 @@ def echo_id(icmp: bytes, icmp_type: int) -> int | None:
     return icmp[_SEQUENCE_AT] << 8 | icmp[_SEQUENCE_AT + 1]
 
 
-def _datagram(wording: Wording, size_bytes: int, probe_id: int) -> bytes:
-    return _PREFIX.pack(wording.token, probe_id) + _FILLER[: size_bytes - PREFIX_BYTES]
+def _datagram(wording: Wording, size_bytes: int, probe_id: int, *, asks: bool) -> bytes:
+    head = _PREFIX.pack(wording.token, probe_id)
+    if wording.tag:
+        head = head.ljust(INVITATION_AT, b"\0")
+        head += invitation(wording.tag, asks=asks, probe_id=probe_id)
+    return head + _FILLER[: size_bytes - len(head)]
 
 
 def _echo(wording: Wording, family: Family, size_bytes: int, probe_id: int) -> bytes:

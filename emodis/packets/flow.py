@@ -31,7 +31,7 @@ class Flow:
     `ident` is the UDP or TCP source port or the ICMP identifier, `port` the destination port.
     `check` is the constant ICMP checksum; UDP has none, there the checksum field carries the probe
     id. `label` is the IPv6 flow label. `secret` is the half of a TCP sequence number that carries
-    no id; with IPv6 it stands beside the id in the payload of the others.
+    no id; with IPv6 it stands beside the id in the payload of the others. `tag`: see `model.Train`.
     """
 
     kind: Kind
@@ -43,6 +43,7 @@ class Flow:
     check: int = 0
     label: int = 0
     secret: int = 0
+    tag: bytes = b""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,11 +82,14 @@ class Identity:
         base = self.icmp_base if kind is Kind.ICMP_ECHO else self.port_base
         return range(base, base + FLOW_COUNT)
 
-    def flow(self, kind: Kind, number: int, *, port: int = UDP_PORT, dscp: int = 0) -> Flow:
+    def flow(
+        self, kind: Kind, number: int, *, port: int = UDP_PORT, dscp: int = 0, tag: bytes = b""
+    ) -> Flow:
         """The flow with this number: all that load balancers look at differs from the others'.
 
         Raises:
-            ValueError: for a number outside 0..255, a port outside 1..65535, a DSCP outside 0..63.
+            ValueError: for a number outside 0..255, a port outside 1..65535, a DSCP outside 0..63,
+                a tag on anything but UDP.
         """
         if not 0 <= number < FLOW_COUNT:
             raise ValueError(f"flow number {number} is outside 0..{FLOW_COUNT - 1}")
@@ -93,6 +97,8 @@ class Identity:
             raise ValueError(f"a destination port of {port} is outside 1..65535")
         if not 0 <= dscp <= 63:
             raise ValueError(f"a DSCP of {dscp} is outside 0..63")
+        if tag and kind is not Kind.UDP:
+            raise ValueError("only UDP probes can have a tag")
         return Flow(
             kind=kind,
             source=self.source,
@@ -103,6 +109,7 @@ class Identity:
             check=self.check_base + number,
             label=self.label_base + number,
             secret=self.secret,
+            tag=tag,
         )
 
     def overlaps(self, other: Identity) -> bool:

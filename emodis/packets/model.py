@@ -60,7 +60,8 @@ class Probe:
 
     `size_bytes` is the whole IP packet. `after_ns` is the wished time since the packet before it
     in the same train; neighbours with 0 leave through one system call. A `muted` UDP probe has a
-    wrong checksum: routers expire or forward it as usual, the destination drops it silently.
+    wrong checksum: routers expire or forward it as usual, the destination drops it silently. In a
+    train with a tag its checksum is right, and it does not ask to be answered.
     """
 
     ttl: int
@@ -92,6 +93,9 @@ class Train:
     # Destination port of UDP and TCP; never incremented, else it would be another flow.
     port: int = 33434
     dscp: int = 0
+    # UDP only: the secret shared with a destination that listens on `port` and answers the probes
+    # that are not muted (`invitation`); empty = it does not cooperate.
+    tag: bytes = b""
     # SYNs only: every probe is a flow of its own, from `flow` on. While a port that is open waits
     # for the rest of a handshake, another SYN from the same port is not answered, so SYNs of one
     # flow that follow one another within a round trip look lost.
@@ -115,6 +119,8 @@ class Reply:
     marks: frozenset[Mark] = frozenset()
     # Outermost first.
     mpls: tuple[MplsLabel, ...] = ()
+    # When the probe arrived at a destination that cooperates, by the clock of its kernel.
+    far_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,8 @@ class Expectation:
     """What our probes look like to those who answer them: `ids` are those sent in this run.
 
     `idents` are the run's source ports or ICMP ids, `ident` that of the train in flight;
-    `payloads` are the payload lengths of its SYNs (0 is always allowed).
+    `payloads` are the payload lengths of its SYNs (0 is always allowed). With a `tag` the
+    destination's answers carry it, too, and name their probe.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Expectation:
     port: int = UDP_PORT
     secret: int = 0
     payloads: frozenset[int] = frozenset()
+    tag: bytes = b""
 
     @property
     def version(self) -> int:

@@ -92,7 +92,9 @@ class RawTransport:
         if self._run is None:
             raise RuntimeError("a train outside a run; call begin first")
         run, sockets = self._run, self._run.sockets
-        flow = run.identity.flow(train.kind, train.flow, port=train.port, dscp=train.dscp)
+        flow = run.identity.flow(
+            train.kind, train.flow, port=train.port, dscp=train.dscp, tag=train.tag
+        )
         ids = run.take_ids(len(train.probes))
         ledger = Ledger(train, ids, flow.target)
         expected = _expectation(train, flow, run)
@@ -179,4 +181,5 @@ def _expectation(train: Train, flow: Flow, run: _Run) -> Expectation:
         port=flow.port,
         secret=flow.secret,
         payloads=frozenset(payloads),
+        tag=flow.tag,
     )

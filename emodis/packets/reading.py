@@ -11,9 +11,10 @@ from emodis.packets.errqueue import QueuedError
 from emodis.packets.families import TRANSPORT_HEADER_BYTES, Family
 from emodis.packets.flow import IdBlock
 from emodis.packets.flowsocket import Arrival, Datagram, EchoReply
+from emodis.packets.invitation import Arrived, read_answer
 from emodis.packets.model import Address, Kind, ReplyKind, Train
 from emodis.packets.placing import Placing
-from emodis.packets.replies import Answer
+from emodis.packets.replies import Answer, far_ns
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +26,7 @@ class Sender:
     family: Family
     token: int
     ids: IdBlock
+    tag: bytes = b""
 
 
 class Reading:
@@ -44,11 +46,16 @@ class Reading:
         if isinstance(arrival, QueuedError):
             return self._error(arrival)
         sender, header = self._sender, self._sender.family.header_bytes
+        arrived: Arrived | None = None
         if isinstance(arrival, EchoReply):
             probe_id = echo_id(arrival.data, sender.family.echo_reply)
             kind, size_bytes = ReplyKind.ECHO_REPLY, header + len(arrival.data)
         else:
-            probe_id = self._datagram(arrival)
+            if sender.tag:
+                arrived = read_answer(arrival.data, sender.tag)
+                probe_id = None if arrived is None else arrived.probe_id
+            else:
+                probe_id = self._datagram(arrival)
             kind = ReplyKind.DATAGRAM
             size_bytes = header + TRANSPORT_HEADER_BYTES + len(arrival.data)
         if probe_id is None or probe_id not in sender.ids:
@@ -62,6 +69,7 @@ class Reading:
             icmp_type=icmp_type,
             ttl=arrival.ttl,
             size_bytes=size_bytes,
+            far_ns=None if arrived is None else far_ns(arrived),
         )
 
     def settle(self) -> Iterator[tuple[Answer, int | None]]:

@@ -13,6 +13,7 @@ import attrs
 
 from emodis.packets.checksum import is_valid
 from emodis.packets.extensions import label_stack
+from emodis.packets.invitation import Arrived, read_answer
 from emodis.packets.model import Address, Kind, Mark, MplsLabel, ReplyKind
 from emodis.packets.quotes import Bytes, Expectation, quoted_probe, word
 from emodis.packets.templates import ICMP, ICMPV6, IP_HEADER_BYTES, UDP
@@ -29,6 +30,7 @@ ERRORS = {
     },
 }
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
+_UDP_HEADER_BYTES = 8
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +50,8 @@ class Answer:
     size_bytes: int
     marks: frozenset[Mark] = frozenset()
     mpls: tuple[MplsLabel, ...] = ()
+    # When the probe arrived, by the clock of the destination's kernel.
+    far_ns: int | None = None
 
 
 @attrs.frozen
@@ -71,6 +75,11 @@ def parse(packet: Bytes, expected: Expectation) -> Answer | None:
     if outer.protocol != expected.protocol or outer.source != expected.target.packed:
         return None
     return (_datagram if outer.protocol == UDP else _segment)(outer, expected)
+
+
+def far_ns(arrived: Arrived) -> int | None:
+    """The arrival, where the destination's kernel has seen it; its process may have slept."""
+    return arrived.at_ns if arrived.by_kernel else None
 
 
 def _outer_v4(packet: Bytes) -> _Outer | None:
@@ -140,7 +149,14 @@ def _datagram(outer: _Outer, expected: Expectation) -> Answer | None:
     udp = outer.transport
     if word(udp, 0) != expected.port or word(udp, 2) != expected.ident:
         return None
-    return _own_words(outer, ReplyKind.DATAGRAM, None)
+    if not expected.tag:
+        return _own_words(outer, ReplyKind.DATAGRAM, None)
+    arrived = read_answer(bytes(udp[_UDP_HEADER_BYTES:]), expected.tag)
+    if arrived is None or arrived.probe_id not in expected.ids:
+        return None
+    return attrs.evolve(
+        _own_words(outer, ReplyKind.DATAGRAM, arrived.probe_id), far_ns=far_ns(arrived)
+    )
 
 
 def _segment(outer: _Outer, expected: Expectation) -> Answer | None:

@@ -17,6 +17,12 @@ import attrs
 
 from emodis.packets.checksum import compensation, ones_sum, spoiled
 from emodis.packets.flow import Flow, IdBlock
+from emodis.packets.invitation import (
+    INVITATION_AT,
+    INVITATION_BYTES,
+    PROBE_ID_AT,
+    invitation,
+)
 from emodis.packets.model import Kind, Probe
 
 IP_HEADER_BYTES = {4: 20, 6: 40}
@@ -59,11 +65,12 @@ class Template:
     rest: int
 
 
-def smallest_bytes(kind: Kind, version: int) -> int:
+def smallest_bytes(kind: Kind, version: int, *, tagged: bool = False) -> int:
     """Room for both headers and what must stand in the payload."""
     if kind is Kind.TCP_SYN:
         return IP_HEADER_BYTES[version] + _TCP.size
-    return IP_HEADER_BYTES[version] + _UDP.size + len(_payload_head(version, 0))
+    payload = INVITATION_AT + INVITATION_BYTES if tagged else len(_payload_head(version, 0))
+    return IP_HEADER_BYTES[version] + _UDP.size + payload
 
 
 def syn_payload_bytes(version: int, size_bytes: int) -> int:
@@ -72,15 +79,20 @@ def syn_payload_bytes(version: int, size_bytes: int) -> int:
     return size_bytes - IP_HEADER_BYTES[version] - _TCP.size - options
 
 
-def template(flow: Flow, size_bytes: int) -> Template:
-    """Build one (ValueError for a size that is too small for its headers, or above 1500 bytes)."""
+def template(flow: Flow, size_bytes: int, *, asks: bool = True) -> Template:
+    """Build one (ValueError for a size that is too small for its headers, or above 1500 bytes).
+
+    `asks`: a destination that cooperates shall answer it.
+    """
     version = flow.target.version
-    smallest = smallest_bytes(flow.kind, version)
+    smallest = smallest_bytes(flow.kind, version, tagged=bool(flow.tag))
     if not smallest <= size_bytes <= LARGEST_BYTES:
         raise ValueError(f"a probe of {size_bytes} bytes is outside {smallest}..{LARGEST_BYTES}")
     header = IP_HEADER_BYTES[version]
     make = {Kind.UDP: _udp, Kind.ICMP_ECHO: _echo, Kind.TCP_SYN: _syn}[flow.kind]
     protocol, segment, id_at, compensation_at = make(flow, size_bytes)
+    if flow.tag:
+        segment = _inviting(segment, flow.tag, asks=asks)
     pseudo = b""
     if protocol != ICMP:
         # The same sum for both families, although the fields stand in another order.
@@ -89,6 +101,8 @@ def template(flow: Flow, size_bytes: int) -> Template:
     covered = [header + id_at]
     if version == 6 and flow.kind is not Kind.TCP_SYN:
         covered.append(header + _UDP.size + 2)
+    if flow.tag:
+        covered.append(header + _UDP.size + PROBE_ID_AT)
     return Template(
         packet=_ip(flow, protocol, size_bytes) + segment,
         ttl_at=_TTL_AT[version],
@@ -105,19 +119,22 @@ def build(flow: Flow, probes: Sequence[Probe], ids: IdBlock) -> bytearray:
     Raises:
         ValueError: for a TTL outside 1..255 or a size that cannot be (see `template`).
     """
-    templates = {size: template(flow, size) for size in dict.fromkeys(p.size_bytes for p in probes)}
+    kinds = dict.fromkeys((probe.size_bytes, probe.muted) for probe in probes)
+    templates = {(size, muted): template(flow, size, asks=not muted) for size, muted in kinds}
     data = bytearray(sum(probe.size_bytes for probe in probes))
     at = 0
     for index, probe in enumerate(probes):
         if not 1 <= probe.ttl <= 255:
             raise ValueError(f"a TTL of {probe.ttl} is outside 1..255")
-        chosen, probe_id = templates[probe.size_bytes], ids.at(index)
+        chosen, probe_id = templates[probe.size_bytes, probe.muted], ids.at(index)
         word = compensation(chosen.rest, chosen.covered * probe_id)
         data[at : at + probe.size_bytes] = chosen.packet
         data[at + chosen.ttl_at] = probe.ttl
         for id_at in chosen.ids_at:
             _WORD.pack_into(data, at + id_at, probe_id)
-        _WORD.pack_into(data, at + chosen.compensation_at, spoiled(word) if probe.muted else word)
+        if probe.muted and not flow.tag:
+            word = spoiled(word)
+        _WORD.pack_into(data, at + chosen.compensation_at, word)
         at += probe.size_bytes
     return data
 
@@ -173,6 +190,12 @@ def _payload(flow: Flow, length: int) -> bytes:
     """What follows the eight bytes of a UDP or ICMP header, in a segment of this length."""
     head = _payload_head(flow.target.version, flow.secret)
     return head + _FILLER[: length - _UDP.size - len(head)]
+
+
+def _inviting(segment: bytes, tag: bytes, *, asks: bool) -> bytes:
+    """The same UDP segment with an invitation in its payload."""
+    at = _UDP.size + INVITATION_AT
+    return segment[:at] + invitation(tag, asks=asks) + segment[at + INVITATION_BYTES :]
 
 
 def _payload_head(version: int, secret: int) -> bytes:

@@ -38,7 +38,7 @@ NO_MUTING = (
     "muting load packets needs raw sockets; run as root or with CAP_NET_RAW, or use -o mute=none"
 )
 
-_Key = tuple[Kind, int, int]
+_Key = tuple[Kind, int, int, bytes]
 
 
 @attrs.define
@@ -139,6 +139,7 @@ class UnprivilegedTransport:
             family=sock.family,
             token=run.token,
             ids=run.ids,
+            tag=train.tag,
         )
         reading = Reading(train, ids, sender, run.known)
         sock.begin_train(train.dscp)
@@ -178,7 +179,7 @@ class UnprivilegedTransport:
     def _socket(self, run: _Run, train: Train) -> tuple[FlowSocket, Wording]:
         """The socket of the train's flow, kept for the run, so that its port stays the same."""
         port = 0 if train.kind is Kind.ICMP_ECHO else train.port
-        key = (train.kind, train.flow, port)
+        key = (train.kind, train.flow, port, train.tag)
         if key not in run.sockets:
             sock = FlowSocket(train.kind, run.address, port, keys_leak=self._keys_leak)
             host, number = sock.source
@@ -188,6 +189,7 @@ class UnprivilegedTransport:
                 check=self._chance.randrange(1, 0xFFFF),
                 ident=number,
                 pseudo=host + run.address.packed if run.address.version == 6 else b"",
+                tag=train.tag,
             )
             run.sockets[key] = (sock, wording)
         return run.sockets[key]
@@ -211,5 +213,7 @@ def _check(train: Train) -> None:
         raise ValueError(f"a destination port of {train.port} is outside 1..65535")
     if not 0 <= train.dscp <= 63:
         raise ValueError(f"a DSCP of {train.dscp} is outside 0..63")
-    if any(probe.muted for probe in train.probes):
+    if train.tag and train.kind is not Kind.UDP:
+        raise ValueError("only UDP probes can have a tag")
+    if not train.tag and any(probe.muted for probe in train.probes):
         raise NotPermitted(NO_MUTING)

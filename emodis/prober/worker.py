@@ -18,6 +18,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
+from emodis.packets.invitation import TAG_BYTES
 from emodis.packets.model import Address, Train
 from emodis.packets.paced import PacedTrain
 from emodis.packets.transport import Stop, Traffic, Transport, TransportError
@@ -28,11 +29,12 @@ from emodis.prober.peer import Partnership, PeerFailed, PeerStopped
 from emodis.prober.privileges import die_with_parent, wake_on_time
 from emodis.prober.protocol import Channel, RunInterrupt
 from emodis.prober.steadiness import Footing, Steadiness, find_footing
-from emodis.techniques import registry
+from emodis.techniques import igi_keys, registry
 from emodis.techniques.base import (
     BadParameters,
     Context,
     Conversational,
+    Cooperation,
     Measured,
     Peered,
     Technique,
@@ -48,6 +50,7 @@ from emodis.wire.v1.common_pb2 import (
     Body,
     Cost,
     Outcome,
+    PeerOffer,
 )
 from emodis.wire.v1.prober_pb2 import (
     FromProber,
@@ -156,6 +159,7 @@ class Worker:
             address=address,
             seed=self._chance.getrandbits(63),
             can_mute=self._transport.can_mute,
+            cooperation=_cooperation(run.peer),
         )
         if is_peered(technique):
             return self._partner(run, technique, context)
@@ -256,6 +260,14 @@ class Worker:
         cost = _cost(self._traffic)
         progress = ProberProgress(run=run.run, done=done, total=total, cost=cost)
         self._channel.send(FromProber(progress=progress))
+
+
+def _cooperation(offer: PeerOffer) -> Cooperation | None:
+    """What the destination offers, as long as it does not send us to some service."""
+    fits = igi_keys.LOWEST_PORT <= offer.answering_port <= igi_keys.HIGHEST_PORT
+    if not fits or len(offer.token) != igi_keys.TOKEN_BYTES:
+        return None
+    return Cooperation(port=offer.answering_port, tag=offer.token[:TAG_BYTES])
 
 
 def _address(packed: bytes) -> Address:

@@ -33,6 +33,14 @@ class Spend:
 
 
 @attrs.frozen(kw_only=True)
+class Cooperation:
+    """The destination listens on this port and answers probes with this tag (`Train.tag`)."""
+
+    port: int
+    tag: bytes
+
+
+@attrs.frozen(kw_only=True)
 class Context:
     """What a conversation may know beside its parameters."""
 
@@ -41,6 +49,8 @@ class Context:
     seed: int
     # Whether the transport sends muted probes; without raw sockets none does.
     can_mute: bool = True
+    # None: nothing is known of the destination but its address.
+    cooperation: Cooperation | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -240,6 +250,15 @@ class Peered(Technique, Protocol):
 def is_peered(technique: Technique) -> TypeGuard[Peered]:
     """Whether it is `Peered`."""
     return hasattr(technique, "talk_to_peer")
+
+
+def cooperates(technique: Technique) -> bool:
+    """Whether it makes use of a destination that listens: `Context.cooperation`.
+
+    A request for such a technique that names no destination may carry a `PeerOffer` with an
+    answering port; without one, or where nothing gets through, it measures all the same.
+    """
+    return bool(getattr(technique, "COOPERATES", False))
 
 
 def result_pairs(technique: Technique, pairs: frozenset[Pair]) -> frozenset[Pair]:

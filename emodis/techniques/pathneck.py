@@ -24,6 +24,7 @@ from emodis.techniques.base import BadParameters, Context, Conversation, Measure
 from emodis.techniques.parameters import choice, flag, real, whole
 from emodis.techniques.pathneck_doubts import failure, quality
 from emodis.techniques.pathneck_estimator import VOTE_SHARE
+from emodis.techniques.pathneck_greeting import GREETINGS, is_answered
 from emodis.techniques.pathneck_pacing import (
     FLOOR_BPS,
     MOST_LOAD_BYTES,
@@ -33,9 +34,9 @@ from emodis.techniques.pathneck_pacing import (
 from emodis.techniques.pathneck_result import build
 from emodis.techniques.pathneck_talk import IPV6_LONGER_BYTES, LEAST_TRAINS, converse
 from emodis.techniques.pathneck_trace import TRACE_LIMIT_S
-from emodis.techniques.skeleton import DONE, Skeleton, grade
+from emodis.techniques.skeleton import DONE, Skeleton, failed, grade
 from emodis.wire.v1.client_pb2 import Policy
-from emodis.wire.v1.common_pb2 import Body
+from emodis.wire.v1.common_pb2 import BLAME_TARGET, Body
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckParameters, PathneckResult
 
 _SPARE_S = 5.0
@@ -64,7 +65,13 @@ class Parameters:
     max_ttl: int = whole(30, 1, 50, unit="hops", text="how far to look")
     drain_s: float = real(2.0, 0.5, 5.0, unit="s", text="longest wait behind a train's own length")
     mute: str = choice(
-        "badsum", "badsum", "none", text="how the destination is kept from answering the load"
+        "auto",
+        "auto",
+        "badsum",
+        "none",
+        "coop",
+        text="how the destination is kept from answering the load: by a wrong checksum, not at "
+        "all, or because it is the client and listens (auto: the best that works)",
     )
 
     def __attrs_post_init__(self) -> None:
@@ -94,6 +101,7 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
 
     NAME: ClassVar[str] = "pathneck"
     EXCLUSIVE: ClassVar[bool] = True
+    COOPERATES: ClassVar[bool] = True
     POLICY: ClassVar[Policy.ValueType] = Policy.POLICY_RING
     SUMMARY: ClassVar[str] = "where the bottleneck of the path is (packet trains)"
     PARAMETERS = Parameters
@@ -112,7 +120,7 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
             chosen.load_packets * chosen.load_size_bytes + 2 * hops * chosen.measurement_size_bytes
         )
         agreeing = max(LEAST_TRAINS, math.ceil(VOTE_SHARE * chosen.trains))
-        trains = min(chosen.trains, agreeing + (chosen.mute == "badsum"))
+        trains = min(chosen.trains, agreeing + (chosen.mute in {"auto", "badsum"}))
         pace_s = max(
             chosen.interval_s,
             min(_USUAL_PAUSE_S, chosen.max_interval_s),
@@ -132,13 +140,16 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
             + chosen.trains * (interval_s + train_s)
             + chosen.drain_s
             + _SPARE_S,
-            sent_bytes=chosen.max_ttl * chosen.longest_measurement_bytes
+            sent_bytes=(chosen.max_ttl + GREETINGS) * chosen.longest_measurement_bytes
             + chosen.trains * chosen.largest_train_bytes,
         )
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Measure, then estimate; with an audible load where nothing can be muted."""
-        if not context.can_mute:
+        cooperation = context.cooperation if chosen.mute in {"auto", "coop"} else None
+        if chosen.mute == "coop" and cooperation is None:
+            return _uncooperative()
+        if not context.can_mute and chosen.mute != "coop":
             chosen = attrs.evolve(chosen, mute="none")
         budget = self.worst(chosen)
         observations = yield from converse(
@@ -146,6 +157,7 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
             context.address,
             within_s=budget.duration_s - _SPARE_S,
             within_bytes=budget.sent_bytes,
+            cooperation=cooperation,
         )
         return self.evaluate(chosen, observations)
 
@@ -154,6 +166,8 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
         readings = gaps.read(observations)
         for train, word in zip(observations.trains, readings.discarded, strict=True):
             train.discarded = word
+        if chosen.mute == "coop" and not is_answered(observations.greetings):
+            return _uncooperative(observations)
         result = build(observations, readings)
         if result is None:
             return Measured(
@@ -173,3 +187,18 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
         """Every hop that answered, in path order."""
         found = dict.fromkeys(hop.address for hop in self.result(body).hops if hop.address)
         return tuple(a for a in map(records.to_address, found) if a is not None)
+
+
+def _uncooperative(observations: PathneckObservations | None = None) -> Measured:
+    """It was asked for a destination that takes part, and there is none."""
+    hint = (
+        "The destination does not take part, which mute=coop needs: it has to be the client that "
+        "asks (`emodis-client request` without a destination), and UDP to it must get through; "
+        "leave -o mute=coop out."
+    )
+    return Measured(
+        ending=failed("not_cooperative", hint, BLAME_TARGET),
+        result=None,
+        observations=observations or PathneckObservations(),
+        quality=grade((), ("nothing could be estimated",)),
+    )

@@ -13,12 +13,22 @@ from emodis.techniques.segmentation import Threshold
 from emodis.techniques.skeleton import failed, grade
 from emodis.techniques.stats import median, scaled_mad
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
-from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckResult, ProbeRecord
+from emodis.wire.v1.techniques_pb2 import (
+    Cooperation,
+    PathneckObservations,
+    PathneckResult,
+    ProbeRecord,
+    TrainRecord,
+)
 
 _FEW_TRAINS = 5
 _COARSE_RATIO = 0.4
 _DOUBTFUL = 0.6
 _WEAK = 0.3
+UNHEARD = (
+    "the client listens, but our probes or its answers do not get through: a firewall or NAT is "
+    "in the way"
+)
 
 
 def failure(observations: PathneckObservations, readings: Readings) -> Ending:
@@ -92,8 +102,7 @@ def quality(
 
 def was_cut_short(observations: PathneckObservations) -> bool:
     """True if the deadline, an abort or the byte cap ended the run."""
-    groups = [*observations.trace, *(train.train for train in observations.trains)]
-    return any(group.cut_short for group in groups)
+    return any(group.cut_short for group in _groups(observations))
 
 
 def _about_trains(readings: Readings, result: PathneckResult, wanted: int) -> list[str]:
@@ -125,6 +134,8 @@ def _about_hops(readings: Readings, result: PathneckResult) -> list[str]:
         reasons.append(f"hop {result.limiting_ttl} answers too rarely to be measured")
     if result.last_link == "unmeasured":
         reasons.append("the destination does not answer: its last link is not measured")
+        if result.cooperation == Cooperation.COOPERATION_UNANSWERED:
+            reasons.append(UNHEARD)
     if 0 not in readings.ttls:
         reasons.append("the first link was not compared with what the host sends")
     return reasons
@@ -152,8 +163,12 @@ def _round_trip_scatter_ns(readings: Readings) -> float:
 
 
 def _all_probes(observations: PathneckObservations) -> Sequence[ProbeRecord]:
-    groups = [*observations.trace, *(train.train for train in observations.trains)]
-    return [probe for group in groups for probe in group.probes]
+    return [probe for group in _groups(observations) for probe in group.probes]
+
+
+def _groups(observations: PathneckObservations) -> Sequence[TrainRecord]:
+    trains = (train.train for train in observations.trains)
+    return [*observations.greetings, *observations.trace, *trains]
 
 
 def _is_refusal(probe: ProbeRecord, target: bytes) -> bool:

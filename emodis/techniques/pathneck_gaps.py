@@ -102,6 +102,9 @@ def gap_ns(train: PathneckTrain, ttl: int) -> int | None:
     if not first.address or first.address != last.address:
         return None
     gap = last.received_ns - first.received_ns
+    if first.HasField("far_ns") and last.HasField("far_ns"):
+        # The destination's own kernel saw them arrive; the way back has no part in it.
+        gap = last.far_ns - first.far_ns
     least = 0.5 * 8 * spanned_bytes(train, ttl) * NS_PER_S / _FASTEST_BPS
     return gap if gap >= least else None
 

@@ -17,6 +17,7 @@ from emodis.techniques.segmentation import Threshold
 from emodis.techniques.stats import NS_PER_S, median
 from emodis.wire.v1.techniques_pb2 import (
     Bound,
+    Cooperation,
     PathneckBottleneck,
     PathneckHop,
     PathneckObservations,
@@ -48,6 +49,7 @@ def build(observations: PathneckObservations, readings: Readings) -> PathneckRes
         last_link=last_link(observations, readings),
         train_bytes=_train_bytes(readings.kept[0]),
         remark=_remark(observations, readings, found),
+        cooperation=_cooperation(observations, readings),
     )
     if readings.ttls[0] == 0:
         result.hop0_gap_ns = round(found.gap_ns[0])
@@ -80,6 +82,16 @@ def last_link(observations: PathneckObservations, readings: Readings) -> str:
     answers = (gaps.head(train, readings.hops) for train in readings.kept)
     measured = any(arrived(answer, observations.target) for answer in answers)
     return "measured" if measured else "unmeasured"
+
+
+def _cooperation(observations: PathneckObservations, readings: Readings) -> Cooperation.ValueType:
+    """Whether the destination's own stamps are those of the last link."""
+    if not observations.greetings:
+        return Cooperation.COOPERATION_UNSPECIFIED
+    answers = (gaps.head(train, readings.hops) for train in readings.kept)
+    if readings.hops in readings.ttls and any(answer.HasField("far_ns") for answer in answers):
+        return Cooperation.COOPERATION_USED
+    return Cooperation.COOPERATION_UNANSWERED
 
 
 def truncated_at(trains: Sequence[PathneckTrain]) -> int | None:

@@ -11,10 +11,13 @@ from typing import Protocol
 
 import attrs
 
+from emodis.packets.flow import UDP_PORT
 from emodis.packets.model import Address, Kind, Probe, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
+from emodis.techniques.base import Cooperation
 from emodis.techniques.pathneck_estimator import LEAST_VALID, settled
+from emodis.techniques.pathneck_greeting import greet
 from emodis.techniques.pathneck_pacing import MOST_PACKETS, Pacing, Watch, grown_load
 from emodis.techniques.pathneck_result import (
     LEAST_PLACES,
@@ -24,7 +27,7 @@ from emodis.techniques.pathneck_result import (
 )
 from emodis.techniques.pathneck_trace import Horizon, horizon, look
 from emodis.techniques.stats import NS_PER_S
-from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain
+from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain, TrainRecord
 
 LEAST_TRAINS = 5
 _LOAD_TTL = 255
@@ -66,19 +69,30 @@ class Chosen(Protocol):
 
 
 def converse(
-    chosen: Chosen, address: Address, *, within_s: float, within_bytes: int
+    chosen: Chosen,
+    address: Address,
+    *,
+    within_s: float,
+    within_bytes: int,
+    cooperation: Cooperation | None = None,
 ) -> Generator[Train, TrainOutcome, PathneckObservations]:
     """Measure one destination.
 
     Args:
         within_s, within_bytes: no train is sent that might not fit.
+        cooperation: the destination's offer to answer, if there is one.
     """
     longer_bytes = IPV6_LONGER_BYTES if address.version == 6 else 0
     observations = PathneckObservations(
         target=address.packed,
         measurement_size_bytes=chosen.measurement_size_bytes + longer_bytes,
     )
-    yield from look(chosen, observations)
+    partner = None
+    if cooperation is not None and (yield from greet(cooperation, observations)):
+        partner = cooperation
+    if _is_over(chosen, observations, partner):
+        return observations
+    yield from look(chosen, observations, partner)
     found = horizon(observations.trace, observations.target)
     if found is None or any(train.cut_short for train in observations.trace):
         return observations
@@ -91,12 +105,22 @@ def converse(
         horizon=found,
         within_ns=round(within_s * NS_PER_S),
         within_bytes=within_bytes,
-        muted=chosen.mute == "badsum",
+        muted=partner is not None or chosen.mute != "none",
+        partner=partner,
     )
     yield from course.run()
     observations.limiting_ttl = course.pacing.limiting_ttl
     observations.longest_interval_ns = course.pacing.longest_ns
     return observations
+
+
+def _is_over(
+    chosen: Chosen, observations: PathneckObservations, partner: Cooperation | None
+) -> bool:
+    """True if nothing may follow the greetings."""
+    if partner is None and chosen.mute == "coop":
+        return True
+    return any(train.cut_short for train in observations.greetings)
 
 
 @attrs.define(kw_only=True)
@@ -109,6 +133,8 @@ class _Course:
     within_ns: int
     within_bytes: int
     muted: bool
+    # The destination, where it answers by itself and drops the load unasked.
+    partner: Cooperation | None
     load_packets: int = attrs.field(init=False)
     load_size_bytes: int = attrs.field(init=False)
     pacing: Pacing = attrs.field(init=False)
@@ -137,13 +163,16 @@ class _Course:
         )
         self.watch = Watch(set(self.horizon.answering))
         self.sent_bytes = sum(
-            probe.size_bytes for train in self.observations.trace for probe in train.probes
+            probe.size_bytes for train in self._before() for probe in train.probes
         )
+
+    def _before(self) -> list[TrainRecord]:
+        return [*self.observations.greetings, *self.observations.trace]
 
     def run(self) -> Generator[Train, TrainOutcome, None]:
         """A set of trains; another one unmuted if the muted load turns out to be filtered."""
         yield from self._set()
-        if not self.muted or not (yield from self._mute_fails()):
+        if self.partner or not self.muted or not (yield from self._mute_fails()):
             return
         self.muted = False
         self.good = []
@@ -207,6 +236,8 @@ class _Course:
             awaited=frozenset(i for i, probe in enumerate(probes) if probe.ttl in expected),
             not_before_ns=interval_ns,
             progress=(len(self.good) + 1, self.chosen.trains + 1),
+            port=self.partner.port if self.partner else UDP_PORT,
+            tag=self.partner.tag if self.partner else b"",
         )
 
     def _needs_patience(self) -> bool:
@@ -228,7 +259,7 @@ class _Course:
 
     def _next_start_ns(self, train: Train) -> int:
         """When it would leave, counted from the first packet of the run."""
-        sent = [*self.observations.trace, *(t.train for t in self.observations.trains)]
+        sent = [*self._before(), *(t.train for t in self.observations.trains)]
         last = sent[-1]
         start_ns = last.t0_unix_ns - sent[0].t0_unix_ns
         times_ns = [max(probe.sent_ns, probe.received_ns) for probe in last.probes]

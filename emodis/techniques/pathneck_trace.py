@@ -11,9 +11,11 @@ from typing import Protocol
 
 import attrs
 
+from emodis.packets.flow import UDP_PORT
 from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
 from emodis.techniques import records
 from emodis.techniques.arrival import arrived, destination_ttl
+from emodis.techniques.base import Cooperation
 from emodis.techniques.stats import NS_PER_MS
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, ProbeRecord, TrainRecord
 
@@ -43,9 +45,12 @@ class Horizon:
 
 
 def look(
-    limits: Limits, observations: PathneckObservations
+    limits: Limits, observations: PathneckObservations, partner: Cooperation | None = None
 ) -> Generator[Train, TrainOutcome, None]:
-    """Trace the path into `observations.trace`, chunk after chunk, until it ends."""
+    """Trace the path into `observations.trace`, chunk after chunk, until it ends.
+
+    `partner`: the destination, where it answers.
+    """
     size_bytes = observations.measurement_size_bytes
     for ttls in _chunks(limits.max_ttl):
         train = Train(
@@ -53,6 +58,8 @@ def look(
             probes=tuple(Probe(ttl=ttl, size_bytes=size_bytes) for ttl in ttls),
             wait_ns=_WAIT_NS,
             settle_ns=_SETTLE_NS,
+            port=partner.port if partner else UDP_PORT,
+            tag=partner.tag if partner else b"",
         )
         outcome = yield train
         observations.trace.append(records.to_record(train, outcome))

@@ -155,6 +155,8 @@ def _probe_record(probe: Probe, echo: Echo, t0_ns: int) -> ProbeRecord:
         record.reply_ttl = reply.ttl
         if reply.quoted_ttl is not None:
             record.quoted_ttl = reply.quoted_ttl
+        if reply.far_ns is not None:
+            record.far_ns = reply.far_ns
         if reply.kind in _WORDS:
             record.word = _WORDS[reply.kind]
         record.marks.extend(sorted(_MARKS[mark] for mark in reply.marks))
@@ -203,4 +205,5 @@ def _reply(record: ProbeRecord, t0_ns: int) -> Reply | None:
             )
             for entry in record.mpls
         ),
+        far_ns=record.far_ns if record.HasField("far_ns") else None,
     )

@@ -38,6 +38,10 @@ class Router:
     alias: IPv4Address | None = None
     # What the probed port of a destination answers to a SYN (else RST) or a datagram (else ICMP).
     port_open: bool = False
+    # Takes part: answers probes to this port that carry this tag, whatever it says by ICMP.
+    listens: tuple[int, bytes] | None = None
+    # How far its clock is ahead.
+    clock_ns: int = 0
 
     def may_answer(self, now_ns: int) -> bool:
         if self.silent:
@@ -191,11 +195,20 @@ class Path:
             if ttl > 0 and not last and node.refuse_code is None:
                 passing.append((i, at_ns, ttl))
                 continue
-            if (last and probe.muted and train.kind is Kind.UDP) or not node.may_answer(int(at_ns)):
+            if last and probe.muted and train.kind is Kind.UDP:
+                continue
+            listening = (
+                last and node.listens is not None and node.listens == (train.port, train.tag)
+            )
+            if not listening and not node.may_answer(int(at_ns)):
                 continue
             if self._chance.random() < self.loss:
                 continue
-            replies[i] = self._reply(train, hop, node, at_ns, ttl, last)
+            reply = self._reply(train, hop, node, at_ns, ttl, last)
+            if listening:
+                far_ns = round(at_ns) + node.clock_ns
+                reply = attrs.evolve(reply, kind=ReplyKind.DATAGRAM, icmp_type=0, far_ns=far_ns)
+            replies[i] = reply
         return passing
 
     def _reply(

@@ -289,18 +289,26 @@ class PeerOffer(_message.Message):
 
     TCP_PORT_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    ANSWERING_PORT_FIELD_NUMBER: _builtins.int
     tcp_port: _builtins.int
     token: _builtins.bytes
-    """16 bytes. In a Request the measurement's; in an Assignment derived from it for that run alone."""
+    """16 bytes. In a Request the measurement's; in an Assignment derived from it for that run alone
+    (for answering_port the measurement's itself: it only buys answers to one's own probes).
+    """
+    answering_port: _builtins.int
+    """Techniques with one end: the UDP port at which the destination, which is the requester itself,
+    answers probes that carry the token's first 8 bytes. 0 = none.
+    """
     def __init__(
         self,
         *,
         tcp_port: _builtins.int = ...,
         token: _builtins.bytes = ...,
+        answering_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tcp_port", b"tcp_port", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answering_port", b"answering_port", "tcp_port", b"tcp_port", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

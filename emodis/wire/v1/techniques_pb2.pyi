@@ -66,6 +66,30 @@ ANSWER_MARK_QUOTE_ALTERED: AnswerMark.ValueType  # 2
 """One of the two carriers of the probe's id was changed on the way."""
 Global___AnswerMark: _TypeAlias = AnswerMark  # noqa: Y015
 
+class _Cooperation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CooperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cooperation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COOPERATION_UNSPECIFIED: _Cooperation.ValueType  # 0
+    """It did not offer to."""
+    COOPERATION_USED: _Cooperation.ValueType  # 1
+    """It did: the last link was measured by what its kernel saw arrive."""
+    COOPERATION_UNANSWERED: _Cooperation.ValueType  # 2
+    """It offered to, and our probes or its answers did not get through."""
+
+class Cooperation(_Cooperation, metaclass=_CooperationEnumTypeWrapper):
+    """Whether the destination itself took part."""
+
+COOPERATION_UNSPECIFIED: Cooperation.ValueType  # 0
+"""It did not offer to."""
+COOPERATION_USED: Cooperation.ValueType  # 1
+"""It did: the last link was measured by what its kernel saw arrive."""
+COOPERATION_UNANSWERED: Cooperation.ValueType  # 2
+"""It offered to, and our probes or its answers did not get through."""
+Global___Cooperation: _TypeAlias = Cooperation  # noqa: Y015
+
 class _Bound:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -139,6 +163,7 @@ class ProbeRecord(_message.Message):
     WORD_FIELD_NUMBER: _builtins.int
     MARKS_FIELD_NUMBER: _builtins.int
     MPLS_FIELD_NUMBER: _builtins.int
+    FAR_NS_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     size_bytes: _builtins.int
     muted: _builtins.bool
@@ -158,6 +183,8 @@ class ProbeRecord(_message.Message):
     queued_ns: _builtins.int
     """When it entered the sending interface's queue, before any shaper there."""
     word: Global___Word.ValueType
+    far_ns: _builtins.int
+    """When it arrived at a destination that cooperates: Unix ns of that host's own clock."""
     @_builtins.property
     def marks(self) -> _containers.RepeatedScalarFieldContainer[Global___AnswerMark.ValueType]: ...
     @_builtins.property
@@ -181,11 +208,14 @@ class ProbeRecord(_message.Message):
         word: Global___Word.ValueType = ...,
         marks: _abc.Iterable[Global___AnswerMark.ValueType] | None = ...,
         mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
+        far_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "far_ns", b"far_ns", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "far_ns", b"far_ns", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__far_ns: _TypeAlias = _typing.Literal["far_ns"]  # noqa: Y015
+    _WhichOneofArgType__far_ns: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns"]  # noqa: Y015
     _WhichOneofReturnType__queued_ns: _TypeAlias = _typing.Literal["queued_ns"]  # noqa: Y015
     _WhichOneofArgType__queued_ns: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns"]  # noqa: Y015
     _WhichOneofReturnType__quoted_ttl: _TypeAlias = _typing.Literal["quoted_ttl"]  # noqa: Y015
@@ -194,6 +224,8 @@ class ProbeRecord(_message.Message):
     _WhichOneofArgType__received_ns: _TypeAlias = _typing.Literal["_received_ns", b"_received_ns"]  # noqa: Y015
     _WhichOneofReturnType__sent_ns: _TypeAlias = _typing.Literal["sent_ns"]  # noqa: Y015
     _WhichOneofArgType__sent_ns: _TypeAlias = _typing.Literal["_sent_ns", b"_sent_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__far_ns) -> _WhichOneofReturnType__far_ns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queued_ns) -> _WhichOneofReturnType__queued_ns | None: ...
     @_typing.overload
@@ -999,7 +1031,7 @@ class PathneckParameters(_message.Message):
     max_ttl: _builtins.int
     drain_s: _builtins.float
     mute: _builtins.str
-    """"badsum" or "none"."""
+    """"auto", "badsum", "none" or "coop"."""
     def __init__(
         self,
         *,
@@ -1071,6 +1103,7 @@ class PathneckObservations(_message.Message):
     LONGEST_INTERVAL_NS_FIELD_NUMBER: _builtins.int
     LIMITING_TTL_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    GREETINGS_FIELD_NUMBER: _builtins.int
     measurement_size_bytes: _builtins.int
     longest_interval_ns: _builtins.int
     """Longest pause that was needed between two trains."""
@@ -1084,6 +1117,10 @@ class PathneckObservations(_message.Message):
 
     @_builtins.property
     def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathneckTrain]: ...
+    @_builtins.property
+    def greetings(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]:
+        """Probes to the port at which the destination should answer; empty: it offered none."""
+
     def __init__(
         self,
         *,
@@ -1093,10 +1130,11 @@ class PathneckObservations(_message.Message):
         longest_interval_ns: _builtins.int = ...,
         limiting_ttl: _builtins.int = ...,
         target: _builtins.bytes = ...,
+        greetings: _abc.Iterable[Global___TrainRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limiting_ttl", b"limiting_ttl", "longest_interval_ns", b"longest_interval_ns", "measurement_size_bytes", b"measurement_size_bytes", "target", b"target", "trace", b"trace", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["greetings", b"greetings", "limiting_ttl", b"limiting_ttl", "longest_interval_ns", b"longest_interval_ns", "measurement_size_bytes", b"measurement_size_bytes", "target", b"target", "trace", b"trace", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1243,6 +1281,7 @@ class PathneckResult(_message.Message):
     LIMITING_TTL_FIELD_NUMBER: _builtins.int
     LONGEST_INTERVAL_NS_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
+    COOPERATION_FIELD_NUMBER: _builtins.int
     hop0_gap_ns: _builtins.int
     """The train as it entered the sender's own queue, normalised like the gaps; hop 0."""
     resolution_ratio: _builtins.float
@@ -1261,6 +1300,7 @@ class PathneckResult(_message.Message):
     longest_interval_ns: _builtins.int
     remark: _builtins.str
     """"", "no_choke_point", "train_truncated(TTL)", "filtered_badsum"."""
+    cooperation: Global___Cooperation.ValueType
     @_builtins.property
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathneckHop]: ...
     @_builtins.property
@@ -1290,10 +1330,11 @@ class PathneckResult(_message.Message):
         limiting_ttl: _builtins.int = ...,
         longest_interval_ns: _builtins.int = ...,
         remark: _builtins.str = ...,
+        cooperation: Global___Cooperation.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hop0_gap_ns", b"_hop0_gap_ns", "_send_gap_error_ns", b"_send_gap_error_ns", "bottleneck", b"bottleneck", "hop0_gap_ns", b"hop0_gap_ns", "send_gap_error_ns", b"send_gap_error_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop0_gap_ns", b"_hop0_gap_ns", "_send_gap_error_ns", b"_send_gap_error_ns", "bottleneck", b"bottleneck", "choke_ttls", b"choke_ttls", "hop0_gap_ns", b"hop0_gap_ns", "hops", b"hops", "last_link", b"last_link", "limiting_ttl", b"limiting_ttl", "longest_interval_ns", b"longest_interval_ns", "noise_ns", b"noise_ns", "remark", b"remark", "resolution_ratio", b"resolution_ratio", "send_gap_error_ns", b"send_gap_error_ns", "train_bytes", b"train_bytes", "trains_discarded_route", b"trains_discarded_route", "trains_discarded_sender", b"trains_discarded_sender", "trains_sent", b"trains_sent", "trains_used", b"trains_used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop0_gap_ns", b"_hop0_gap_ns", "_send_gap_error_ns", b"_send_gap_error_ns", "bottleneck", b"bottleneck", "choke_ttls", b"choke_ttls", "cooperation", b"cooperation", "hop0_gap_ns", b"hop0_gap_ns", "hops", b"hops", "last_link", b"last_link", "limiting_ttl", b"limiting_ttl", "longest_interval_ns", b"longest_interval_ns", "noise_ns", b"noise_ns", "remark", b"remark", "resolution_ratio", b"resolution_ratio", "send_gap_error_ns", b"send_gap_error_ns", "train_bytes", b"train_bytes", "trains_discarded_route", b"trains_discarded_route", "trains_discarded_sender", b"trains_discarded_sender", "trains_sent", b"trains_sent", "trains_used", b"trains_used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hop0_gap_ns: _TypeAlias = _typing.Literal["hop0_gap_ns"]  # noqa: Y015
     _WhichOneofArgType__hop0_gap_ns: _TypeAlias = _typing.Literal["_hop0_gap_ns", b"_hop0_gap_ns"]  # noqa: Y015

@@ -104,11 +104,16 @@ class FakeProber:
 class FakePartner:
     """Listens to nobody."""
 
+    offer: PeerOffer | None = attrs.field(
+        factory=lambda: PeerOffer(tcp_port=40000, token=bytes(16))
+    )
     did: list[str] = attrs.field(factory=list)
 
     def start(self) -> PeerOffer:
         self.did.append("start")
-        return PeerOffer(tcp_port=40000, token=bytes(16))
+        if self.offer is None:
+            raise PermissionError("not here")
+        return self.offer
 
     def stop(self) -> None:
         self.did.append("stop")
@@ -129,6 +134,9 @@ class Rig:
     master: ScriptedMaster = attrs.field(factory=ScriptedMaster)
     prober: FakeProber = attrs.field(factory=FakeProber)
     partner: FakePartner = attrs.field(factory=FakePartner)
+    answerer: FakePartner = attrs.field(
+        factory=lambda: FakePartner(PeerOffer(answering_port=40001, token=bytes(16)))
+    )
     environ: Mapping[str, str] = attrs.field(factory=lambda: {"HOME": "/nonexistent"})
     clock: Clock = attrs.field(factory=Clock)
     interrupts: Interrupts = attrs.field(factory=Interrupts)
@@ -146,6 +154,7 @@ class Rig:
             boottime_ns=lambda: 1_000_000_000,
             interrupts=self.interrupts,
             partner=lambda: self.partner,
+            answerer=lambda: self.answerer,
         )
 
     def _runtime(self, settings: Settings) -> Any:

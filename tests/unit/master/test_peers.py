@@ -72,6 +72,18 @@ def test_other_techniques_have_no_partner() -> None:
     assert partner_of(measurement(request), RUN) is None
 
 
+ANSWERS = PeerOffer(answering_port=40001, token=TOKEN)
+
+
+def test_where_the_client_answers_is_told_if_it_is_the_destination() -> None:
+    request = Request(call=registry.get("pathneck").call({}), peer=ANSWERS)
+    assert partner_of(measurement(request), RUN) == ANSWERS
+    request.destinations.append("192.0.2.7")
+    assert partner_of(measurement(request), RUN) is None
+    request = Request(call=registry.get("ping").call({}), peer=ANSWERS)
+    assert partner_of(measurement(request), RUN) is None
+
+
 def test_the_token_is_not_written_down() -> None:
     kept = measurement(wanted()).record().request
     assert not kept.HasField("peer")

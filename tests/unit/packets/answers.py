@@ -42,7 +42,9 @@ UNREACHABLE = {4: 3, 6: 1}
 _ERRORS6 = {1: ICMPv6DestUnreach, 2: ICMPv6PacketTooBig, 3: ICMPv6TimeExceeded}
 
 
-def flow(kind: Kind, version: int = 4, *, port: int = UDP_PORT, dscp: int = 0) -> Flow:
+def flow(
+    kind: Kind, version: int = 4, *, port: int = UDP_PORT, dscp: int = 0, tag: bytes = b""
+) -> Flow:
     source, target = ENDS[version]
     return Flow(
         kind=kind,
@@ -54,6 +56,7 @@ def flow(kind: Kind, version: int = 4, *, port: int = UDP_PORT, dscp: int = 0) -
         check=0xBEEF,
         label=0x12345,
         secret=SECRET,
+        tag=tag,
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ def test_port_and_dscp_are_those_of_the_train() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"port": 0}, {"port": 65536}, {"dscp": -1}, {"dscp": 64}])
-def test_a_port_or_dscp_out_of_range_is_refused(wrong: dict[str, int]) -> None:
+def test_a_port_or_dscp_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="outside"):
         Identity.draw(HERE, THERE, random.Random(1)).flow(Kind.UDP, 0, **wrong)
 

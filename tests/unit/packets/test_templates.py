@@ -46,7 +46,7 @@ def trains(draw: st.DrawFn) -> tuple[Kind, int, list[Probe]]:
 Made = tuple[Kind, int, list[Probe]]
 
 
-def packets(made: Made, first_id: int = 1, **more: int) -> list[bytes]:
+def packets(made: Made, first_id: int = 1, **more: Any) -> list[bytes]:
     kind, version, probes = made
     data = bytes(build(flow(kind, version, **more), probes, IdBlock(first_id, len(probes))))
     cut = []

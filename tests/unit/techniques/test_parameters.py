@@ -62,7 +62,7 @@ def test_a_bad_value_is_named_with_its_range(texts: dict[str, str], complaint: s
 def test_words_and_switches() -> None:
     chosen = parameters.parse(PathneckParameters, {"mute": "none", "adaptive": "Off"})
     assert (chosen.mute, chosen.adaptive) == ("none", False)
-    with pytest.raises(BadParameters, match="mute must be badsum, none, not 'loud'"):
+    with pytest.raises(BadParameters, match="mute must be auto, badsum, none, coop, not 'loud'"):
         parameters.parse(PathneckParameters, {"mute": "loud"})
     with pytest.raises(BadParameters, match="adaptive must be on, off, not 'maybe'"):
         parameters.parse(PathneckParameters, {"adaptive": "maybe"})

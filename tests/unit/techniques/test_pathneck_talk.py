@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 import pytest
 
 from emodis.packets.model import Kind, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques.base import Cooperation
 from emodis.techniques.pathneck import Parameters
 from emodis.techniques.pathneck_talk import converse
 from emodis.wire.v1.techniques_pb2 import PathneckObservations
@@ -281,3 +283,87 @@ def test_no_train_begins_that_does_not_fit_into_the_bytes() -> None:
     sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
     assert sent <= 150_000
     assert len(trains(network)) == 4
+
+
+OFFER = Cooperation(port=40001, tag=b"sesame42")
+
+
+def listening(network: Path) -> Path:
+    network.nodes[-1].listens = (OFFER.port, OFFER.tag)
+    return network
+
+
+def cooperate(network: Path, **parameters: object) -> PathneckObservations:
+    chosen = Parameters(**parameters)  # type: ignore[arg-type]
+    conversation = converse(chosen, TARGET, within_s=77, within_bytes=3_000_000, cooperation=OFFER)
+    return drive(conversation, network)
+
+
+def test_a_destination_that_takes_part_is_measured_by_its_own_clock() -> None:
+    network = listening(path([100.0, 100.0, 100.0, 20.0], noise_ns=0))
+    network.nodes[-1].clock_ns = 17 * S
+    # By ICMP it says nothing at all.
+    network.nodes[-1].silent = True
+    observations = cooperate(network)
+    readings = gaps.read(observations)
+    assert 4 in readings.ttls
+    lengths = [gaps.gap_ns(train, 4) for train in readings.kept]
+    assert lengths == [pytest.approx(30_000 * 8 / 20e6 * S, rel=0.03)] * len(lengths)
+    assert {(train.port, train.tag) for train in network.sent} == {(OFFER.port, OFFER.tag)}
+    # Its answers are not rationed: no train waits for them, and none has to be audible.
+    assert observations.limiting_ttl == 0
+    assert all(gaps.is_muted(train) for train in observations.trains)
+    assert "control" not in words(observations)
+
+
+def test_one_that_cannot_be_heard_is_measured_the_ordinary_way() -> None:
+    network = path(QUICK)
+    observations = cooperate(network)
+    assert len(observations.greetings) == 3
+    assert 6 in gaps.read(observations).ttls
+    assert {train.tag for train in network.sent[3:]} == {b""}
+    assert {train.port for train in network.sent[3:]} == {33434}
+
+
+def changing(network: Path, change: Callable[[Path], None]) -> PathneckObservations:
+    """Cooperate; `change` is called before every train."""
+    conversation = converse(
+        Parameters(), TARGET, within_s=77, within_bytes=3_000_000, cooperation=OFFER
+    )
+    train = next(conversation)
+    try:
+        while True:
+            change(network)
+            train = conversation.send(network.carry(train))
+    except StopIteration as end:
+        observations: PathneckObservations = end.value
+        return observations
+
+
+def test_a_lost_greeting_is_sent_again() -> None:
+    def open_late(network: Path) -> None:
+        if len(network.sent) == 1:
+            listening(network)
+
+    network = path(QUICK)
+    observations = changing(network, open_late)
+    assert len(observations.greetings) == 2
+    assert network.sent[-1].tag == OFFER.tag
+
+
+def test_who_insists_on_it_gets_nothing_else() -> None:
+    network = path(QUICK)
+    observations = cooperate(network, mute="coop")
+    assert not observations.trace
+    assert not observations.trains
+
+
+def test_a_destination_that_leaves_in_mid_run_is_given_up() -> None:
+    def leave(network: Path) -> None:
+        if len(trains(network)) == 1:
+            network.nodes[-1].listens = None
+
+    network = listening(path(QUICK))
+    network.nodes[-1].silent = True
+    readings = gaps.read(changing(network, leave))
+    assert readings.ttls == (0, 1, 2, 3, 4, 5)

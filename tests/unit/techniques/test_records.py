@@ -51,6 +51,7 @@ def replies(draw: st.DrawFn) -> Reply:
         quoted_ttl=draw(st.none() | st.integers(0, 255)),
         marks=draw(st.frozensets(st.sampled_from(Mark))),
         mpls=tuple(draw(st.lists(labels, max_size=3))),
+        far_ns=draw(st.none() | times),
     )
 
 
