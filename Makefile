@@ -50,6 +50,8 @@ bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures ar
 	@mkdir -p .build
 	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 400 --others 60 --flat 100 \
 	  --destinations 20 --json .build/accuracy.json --resume $(ARGS)
+	@$(BIN)/emodis-lab bench timing --json .build/timing.json
+	@$(BIN)/emodis-lab bench report .build/accuracy.json .build/timing.json --into docs/accuracy.md
 
 lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
 

@@ -17,7 +17,7 @@ from emodis.lab.bench.document import SCHEMA
 from emodis.lab.bench.measure import Task, measure
 from emodis.lab.bench.paths import Seeds
 from emodis.lab.bench.subjects import SUBJECTS, tally
-from emodis.lab.bench.tally import Share, table
+from emodis.lab.bench.tally import table
 from emodis.lab.bench.trial import Access, Trial
 
 
@@ -132,8 +132,3 @@ def trials_of(document: Mapping[str, Any]) -> list[Trial]:
         KeyError: if it is none of this version.
     """
     return [SUBJECTS[row["technique"]].trial.from_json(row) for row in document["trials"]]
-
-
-def shares_of(document: Mapping[str, Any]) -> list[Share]:
-    """What they come to; counted again, so that it is true of the trials."""
-    return tally(trials_of(document))

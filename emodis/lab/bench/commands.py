@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from emodis.lab.errors import LabError
+
 if TYPE_CHECKING:
     from emodis.lab.bench.accuracy import Plan
+    from emodis.lab.bench.comparison import Comparison
     from emodis.lab.bench.trial import Trial
 
 # Kinds of paths by the option that says how many.
@@ -17,20 +20,34 @@ OTHERS = ("tight", "any", "quiet", "lossy", "room", "far")
 
 
 class Names(click.ParamType[tuple[str, ...]]):
-    """Techniques, joined by commas; all of them if none is named."""
+    """Some of a few words, joined by commas, in the order in which they are known."""
 
     name = "LIST"
+
+    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+        self._known = known
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        from emodis.lab.bench.subjects import SUBJECTS
-
-        wanted = value.split(",") if value else list(SUBJECTS)
+        known = list(self._known())
+        wanted = value.split(",") if value else known
         for name in wanted:
-            if name not in SUBJECTS:
-                self.fail(f"there is no {name!r}; the bench knows {', '.join(SUBJECTS)}")
-        return tuple(name for name in SUBJECTS if name in wanted)
+            if name not in known:
+                self.fail(f"there is no {name!r}; the bench knows {', '.join(known)}")
+        return tuple(name for name in known if name in wanted)
+
+
+def _subjects() -> Iterable[str]:
+    from emodis.lab.bench.subjects import SUBJECTS
+
+    return SUBJECTS
+
+
+def _parts() -> Iterable[str]:
+    from emodis.lab.bench.timing import PARTS
+
+    return PARTS
 
 
 @click.group()
@@ -70,7 +87,9 @@ def _measuring(command: Any) -> Any:
 
 
 @bench.command()
-@click.option("--tech", "techniques", type=Names(), default="", help="Which, by commas. [all]")
+@click.option(
+    "--tech", "techniques", type=Names(_subjects), default="", help="Which, by commas. [all]"
+)
 @click.option("--paths", default=20, type=click.IntRange(0), help="Clear bottlenecks. [20]")
 @click.option("--others", default=5, type=click.IntRange(0), help="Of each other kind. [5]")
 @click.option("--flat", default=10, type=click.IntRange(0), help="Paths without any. [10]")
@@ -98,6 +117,49 @@ def accuracy(
 def broute(destinations: int, **more: Any) -> None:
     """Whether BRoute finds the ways into hosts of random Internets, and bounds them rightly."""
     _run(("broute",), {"internet": destinations}, **more)
+
+
+@bench.command()
+@click.option("--only", "parts", type=Names(_parts), default="", help="Parts, by commas. [all]")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of 10; 30 for trains.")
+@click.option("--json", "file", metavar="FILE", help="Keep the figures there, too.")
+def timing(parts: tuple[str, ...], rounds: int | None, file: str | None) -> None:
+    """Speed and exactness beside the usual tools and C references, by turns in one run.
+
+    ping: the median RTT. traceroute: the time for 11 hops. trains: 120 packets at once. pacing: how
+    far gaps are off. References are compiled on the spot; tools that are not installed are left
+    out.
+    """
+    from emodis.lab.bench import timing as bench_timing
+    from emodis.lab.bench.document import origin, write
+
+    here = origin()
+
+    def keep(rows: Sequence[Comparison], left_out: Sequence[str]) -> None:
+        if file:
+            write(Path(file), {**bench_timing.content(rows, left_out), **here})
+
+    keep((), ())
+    bench_timing.run(parts, rounds=rounds, say=click.echo, keep=keep)
+
+
+@bench.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--into", metavar="PAGE", help="Put it there, between the two marks for figures.")
+def report(files: tuple[str, ...], into: str | None) -> None:
+    """What accuracy and timing left in each FILE, as Markdown, targets included."""
+    from emodis.lab.bench.document import read
+    from emodis.lab.bench.report import filled, markdown
+
+    lines = [line for file in files for line in markdown(read(Path(file)))]
+    if into is None:
+        click.echo("\n".join(lines))
+        return
+    page = Path(into)
+    try:
+        page.write_text(filled(page.read_text(encoding="utf-8"), lines), encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"cannot change {into}: {error.strerror}") from error
 
 
 def _run(

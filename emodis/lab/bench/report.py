@@ -1,0 +1,109 @@
+"""`emodis-lab bench report`: what the benchmarks left, as Markdown for docs/accuracy.md. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from emodis.lab.bench import accuracy, comparison, document, timing
+from emodis.lab.bench.comparison import Comparison
+from emodis.lab.bench.subjects import tally
+from emodis.lab.bench.tally import COLUMNS, Share
+from emodis.lab.bench.targets import verdict
+from emodis.lab.errors import LabError
+
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
+
+def markdown(found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of one document, its origin first.
+
+    Raises:
+        LabError: if it was written by another version.
+    """
+    try:
+        match found["schema"]:
+            case document.SCHEMA:
+                yield from _accuracy(found)
+            case timing.SCHEMA:
+                yield from _timing(found)
+            case other:
+                raise LabError(f"this version of emodis-lab cannot read {other!r}; measure again")
+    except (KeyError, TypeError) as error:
+        raise LabError(f"the file is not whole ({error}); measure again") from error
+
+
+def filled(page: str, lines: Sequence[str]) -> str:
+    """A page with the lines between its two marks instead of what is there.
+
+    Raises:
+        LabError: if it has no such marks.
+    """
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise LabError(f"the page has no place for figures; put {BEGIN} and {END} there")
+    return "\n".join([head + BEGIN, *lines, end + tail])
+
+
+def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
+    rights = ", without capabilities" if found["access"] != "full" else ""
+    seeds = f"{found['seeds']} seeds from {found['first_seed']}"
+    yield from _origin(found, f"Accuracy, {seeds}{rights}.")
+    trials = accuracy.trials_of(found)
+    places = Counter(kind for kind, _ in {(trial.kind, trial.number) for trial in trials})
+    measured = ", ".join(f"{places[kind]} {kind}" for kind in sorted(places))
+    yield from (f"`{_command(found)}`", f"Measured: {measured or 'nothing'}.", "")
+    by_technique: dict[str, list[Share]] = {}
+    for share in tally(trials):
+        by_technique.setdefault(share.technique, []).append(share)
+    for technique, shares in by_technique.items():
+        yield from _table([technique, *COLUMNS[1:], "targets"], map(_cells, shares))
+
+
+def _command(found: Mapping[str, Any]) -> str:
+    """What measures the same again."""
+    paths = found["paths"]
+    words = {
+        "tech": ",".join(found["techniques"]),
+        "seeds": found["seeds"],
+        "seed": found["first_seed"],
+        "access": found["access"],
+        "paths": paths.get("clear", 0) + paths.get("loaded", 0),
+        "others": paths.get("room", 0),
+        "flat": paths.get("flat", 0),
+        "destinations": paths.get("internet", 0),
+    }
+    return "emodis-lab bench accuracy " + " ".join(f"--{key} {words[key]}" for key in words)
+
+
+def _cells(share: Share) -> Sequence[str]:
+    failed = f" ({share.failed} without a result)" if share.failed else ""
+    first, count, *others = share.cells()
+    return (_indented(first), count + failed, *others, verdict(share))
+
+
+def _indented(label: str) -> str:
+    return f"- {label.strip()}" if label.startswith(" ") else label
+
+
+def _timing(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from _origin(found, "Time and exactness, by turns with the references.")
+    rows = [Comparison.from_json(row) for row in found["rows"]]
+    yield from _table(comparison.COLUMNS, (row.cells() for row in rows))
+    yield from (f"- {line}" for line in found["left_out"])
+    yield ""
+
+
+def _origin(found: Mapping[str, Any], what: str) -> Iterator[str]:
+    commit = f", commit {found['commit']}" if found["commit"] else ""
+    yield from ("", f"**{what}**", "", f"{found['software']}{commit}, on {found['machine']}.", "")
+
+
+def _table(columns: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""
