@@ -84,7 +84,13 @@ def capabilities(
     """What the probers can do of what the volunteer enabled."""
     raw = TRANSPORT_RAW in ready.transports
     return tuple(
-        Capability(technique=name, schema=techniques[name].SCHEMA, raw=raw, families=ready.families)
+        Capability(
+            technique=name,
+            schema=techniques[name].SCHEMA,
+            raw=raw,
+            families=ready.families,
+            kinds=ready.kinds,
+        )
         for name in sorted(allow)
         if raw or not techniques[name].NEEDS_RAW
     )

@@ -11,6 +11,7 @@ from emodis.master.config import Limits
 from emodis.scheduling.model import Policy
 from emodis.techniques import igi_keys
 from emodis.techniques.base import BadParameters, Spend, Technique, is_peered
+from emodis.techniques.kinds import Kinds, needed
 from emodis.topology.families import FAMILIES
 from emodis.wire.v1.client_pb2 import (
     DIRECTION_DOWNSTREAM,
@@ -38,6 +39,8 @@ class Admitted:
     call: Body
     worst: Spend
     policy: Policy
+    # The packets that agents must be able to send for it.
+    kinds: Kinds
 
 
 def bad(text: str, hint: str = "") -> Refused:
@@ -126,6 +129,7 @@ def _call(request: Request, find: Callable[[str], Technique | None]) -> Admitted
         )
     try:
         worst = technique.worst_case(request.call)
+        kinds = needed(technique, request.call)
     except BadParameters as error:
         return bad(str(error))
     if is_peered(technique):
@@ -137,6 +141,7 @@ def _call(request: Request, find: Callable[[str], Technique | None]) -> Admitted
         call=request.call,
         worst=worst,
         policy=policy_of(request.schedule.policy or technique.POLICY),
+        kinds=kinds,
     )
 
 

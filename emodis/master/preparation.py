@@ -93,8 +93,9 @@ class Preparer:
         if request.agents.WhichOneof("how") == "ids":
             if not len(self.members):
                 return no_agent("no agent is connected", "start one with `emodis-agent run`")
-            return by_names(request.agents.ids.ids, self.members, admitted.technique, families)
-        able = eligible(self.members, admitted.technique, families)
+            ids = request.agents.ids.ids
+            return by_names(ids, self.members, admitted.technique, families, admitted.kinds)
+        able = eligible(self.members, admitted.technique, families, admitted.kinds)
         if isinstance(able, Refused):
             return able
         if request.agents.WhichOneof("how") == "all":
@@ -105,7 +106,7 @@ class Preparer:
         self, request: Request, admitted: Admitted, targets: tuple[Target, ...]
     ) -> Prepared | Refused:
         families = families_of(targets)
-        able = eligible(self.members, admitted.technique, families)
+        able = eligible(self.members, admitted.technique, families, admitted.kinds)
         if isinstance(able, Refused):
             return able
         refused = enough(able, request.min_agents)

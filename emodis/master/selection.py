@@ -11,6 +11,7 @@ from emodis.master.membership import Member
 from emodis.master.words import counted
 from emodis.scheduling.model import AgentId
 from emodis.techniques.base import Technique, is_plan
+from emodis.techniques.kinds import NOTHING, Kinds, lacking, words
 from emodis.topology.families import IPV6
 from emodis.wire.v1.client_pb2 import Choice, Refused
 from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_NO_AGENT
@@ -61,28 +62,42 @@ def no_agent(text: str, hint: str = LIST_HINT) -> Refused:
     return Refused(code=CODE_NO_AGENT, text=text, hint=hint)
 
 
-def can_do(member: Member, technique: Technique, families: frozenset[int]) -> bool:
+def can_do(
+    member: Member, technique: Technique, families: frozenset[int], kinds: Kinds = NOTHING
+) -> bool:
     """Whether this agent has the technique, at our schema, for these families, with what it needs.
 
-    A plan's agents need the techniques that it is made of.
+    A plan's agents need the techniques that it is made of. `kinds` are the packets that the call
+    needs sent.
     """
     if is_plan(technique):
-        return all(can_do(member, needed, families) for needed in technique.NEEDS)
+        return all(can_do(member, needed, families, kinds) for needed in technique.NEEDS)
     for family in families:
         capability = member.capability(technique.NAME, technique.SCHEMA, family)
         if capability is None or (technique.NEEDS_RAW and not capability.raw):
+            return False
+        if lacking(capability.kinds, kinds):
             return False
     return True
 
 
 def eligible(
-    members: Iterable[Member], technique: Technique, families: frozenset[int]
+    members: Iterable[Member],
+    technique: Technique,
+    families: frozenset[int],
+    kinds: Kinds = NOTHING,
 ) -> tuple[Member, ...] | Refused:
     """Everybody who can do it; a refusal when that is nobody."""
     present = tuple(members)
     if not present:
         return no_agent("no agent is connected", "start one with `emodis-agent run`")
-    able = tuple(member for member in present if can_do(member, technique, families))
+    able = tuple(member for member in present if can_do(member, technique, families, kinds))
+    if not able and any(can_do(member, technique, families) for member in present):
+        return no_agent(
+            f"none of the connected agents that offer {_wanted(technique, families)} can send "
+            f"what this needs: {words(kinds)}",
+            _other_packets(technique),
+        )
     if not able:
         return no_agent(
             f"none of the {len(present)} connected agents offers {_wanted(technique, families)}",
@@ -94,6 +109,14 @@ def eligible(
 def _wanted(technique: Technique, families: frozenset[int]) -> str:
     versions = " and ".join(f"IPv{family}" for family in sorted(families))
     return f"{technique.NAME} over {versions}"
+
+
+def _other_packets(technique: Technique) -> str:
+    """What to do when the kind of packets is in the way."""
+    remedy = "ask an agent with raw sockets (root or CAP_NET_RAW; its `doctor` lists its packets)"
+    if any(option.name == "proto" for option in technique.options()):
+        return f"use another -o proto, or {remedy}"
+    return remedy
 
 
 def _hint(families: frozenset[int]) -> str:
@@ -112,7 +135,11 @@ def enough(chosen: Sequence[Member], min_agents: int) -> Refused | None:
 
 
 def by_names(
-    names: Sequence[str], members: Iterable[Member], technique: Technique, families: frozenset[int]
+    names: Sequence[str],
+    members: Iterable[Member],
+    technique: Technique,
+    families: frozenset[int],
+    kinds: Kinds = NOTHING,
 ) -> Chosen | Refused:
     """Ids, unique prefixes of ids, or addresses; each agent once, in the order asked."""
     present = {member.id: member for member in members}
@@ -124,6 +151,11 @@ def by_names(
         if not can_do(member, technique, families):
             return no_agent(
                 f"agent {member.id} does not offer {_wanted(technique, families)}", _hint(families)
+            )
+        if not can_do(member, technique, families, kinds):
+            return no_agent(
+                f"agent {member.id} cannot send what this needs: {words(kinds)}",
+                _other_packets(technique),
             )
         found.setdefault(member.id, name)
     if not found:

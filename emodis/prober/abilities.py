@@ -11,7 +11,9 @@ from collections.abc import Iterable
 import attrs
 
 from emodis.packets.trial import Trial, has_ipv6, try_datagrams
+from emodis.prober import access
 from emodis.prober.steadiness import Footing, find_footing
+from emodis.techniques.kinds import words
 
 _CAPABILITY = "run as root, or give it the capability (systemd: AmbientCapabilities={name})"
 
@@ -43,6 +45,7 @@ def abilities() -> list[Ability]:
         _stamps(trial),
         _priority(find_footing()),
         _ipv6(has_ipv6()),
+        _kinds(trial, raw),
     ]
 
 
@@ -109,6 +112,12 @@ def _priority(footing: Footing) -> Ability:
         return Ability(name, True, "while a train is under way")
     text = f"{footing.value}; on a busy host more trains are spoiled and sent again"
     return Ability(name, False, text, _CAPABILITY.format(name="CAP_SYS_NICE"))
+
+
+def _kinds(trial: Trial, raw: bool) -> Ability:
+    """What of all that follows for `-o proto=…`; an agent tells its master the same."""
+    found = access.kinds(raw=raw, echo=trial.echo)
+    return Ability("packets", True, words(found))
 
 
 def _ipv6(there: bool) -> Ability:

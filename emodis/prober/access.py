@@ -8,7 +8,16 @@ from emodis.packets.raw import RawTransport
 from emodis.packets.transport import Transport
 from emodis.packets.unprivileged import UnprivilegedTransport
 from emodis.prober.steadiness import Footing
-from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, TRANSPORT_UNPRIVILEGED
+from emodis.techniques.kinds import Kinds
+from emodis.wire.v1.common_pb2 import (
+    PACKET_KIND_ICMP,
+    PACKET_KIND_MUTED,
+    PACKET_KIND_TCP,
+    PACKET_KIND_TCP_FLOW,
+    PACKET_KIND_UDP,
+    TRANSPORT_RAW,
+    TRANSPORT_UNPRIVILEGED,
+)
 from emodis.wire.v1.common_pb2 import Transport as TransportWord
 
 NO_RAW_SOCKETS = (
@@ -38,6 +47,22 @@ def open_transport(chance: random.Random) -> Transport:
 def word(transport: Transport) -> TransportWord.ValueType:
     """Its name on the wire."""
     return TRANSPORT_RAW if transport.can_mute else TRANSPORT_UNPRIVILEGED
+
+
+def kinds(*, raw: bool, echo: bool) -> Kinds:
+    """What can be sent with raw sockets or without, and with or without ICMP datagram sockets."""
+    found = {PACKET_KIND_UDP, PACKET_KIND_TCP}
+    if raw:
+        found |= {PACKET_KIND_ICMP, PACKET_KIND_TCP_FLOW, PACKET_KIND_MUTED}
+    elif echo:
+        found.add(PACKET_KIND_ICMP)
+    return frozenset(found)
+
+
+def kinds_of(transport: Transport) -> Kinds:
+    """What this one can send."""
+    echo = not isinstance(transport, UnprivilegedTransport) or transport.can_echo
+    return kinds(raw=transport.can_mute, echo=echo)
 
 
 def remarks(transport: Transport, footing: Footing) -> list[str]:

@@ -111,6 +111,7 @@ class Worker:
             rx_stamp=self._transport.rx_stamp,
             pid=os.getpid(),
             remarks=access.remarks(self._transport, self._footing),
+            kinds=sorted(access.kinds_of(self._transport)),
         )
 
     def _finish(self, run: ProberRun, outcome: Outcome) -> None:

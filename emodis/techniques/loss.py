@@ -15,10 +15,11 @@ import attrs
 from emodis.packets.model import Address, ReplyKind
 from emodis.techniques import loss_series, records, refusals
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
+from emodis.techniques.kinds import Kinds
 from emodis.techniques.loss_estimator import TARGET_TTL, estimate, is_echo
 from emodis.techniques.parameters import choice, flag, real, whole
 from emodis.techniques.skeleton import DONE, Skeleton, failed, grade
-from emodis.wire.v1.common_pb2 import Blame, Body, Ending, Quality
+from emodis.wire.v1.common_pb2 import PACKET_KIND_ICMP, Blame, Body, Ending, Quality
 from emodis.wire.v1.loss_pb2 import LossObservations, LossParameters, LossResult
 from emodis.wire.v1.techniques_pb2 import ProbeRecord
 
@@ -89,6 +90,10 @@ class Loss(Skeleton[Parameters, LossObservations, LossResult]):
             + _SPARE_S,
             sent_bytes=_most_probes(chosen) * _size_bytes(chosen, 6),
         )
+
+    def kinds(self, chosen: Parameters) -> Kinds:
+        """Echo requests: the answers to others are rationed, and look like loss."""
+        return frozenset({PACKET_KIND_ICMP})
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Look, send, summarise."""

@@ -24,6 +24,7 @@ from emodis.techniques.base import (
     Spend,
     Technique,
 )
+from emodis.techniques.kinds import NOTHING, Kinds, needed
 from emodis.techniques.skeleton import LONGEST_RUN_S
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body
@@ -101,6 +102,13 @@ class Guarded:
 
     def worst_case(self, call: Body) -> Spend:
         return self._sensible(self._ask(lambda: self._technique.worst_case(call), BadParameters))
+
+    def needs(self, call: Body) -> Kinds:
+        """The kinds of packets; none where the technique does not say."""
+        ask = getattr(self._technique, "needs", None)
+        if ask is None:
+            return NOTHING
+        return self._ask(lambda: frozenset(ask(call)), BadParameters)
 
     def conversation(self, call: Body, context: Context) -> Conversation:
         # The prober takes whatever comes out of a conversation.
@@ -180,6 +188,7 @@ def _try_out(technique: Technique) -> None:
     if (call.technique, call.schema) != (technique.NAME, technique.SCHEMA):
         _reject("call() makes a call of another technique or schema")
     technique.expected(call)
+    needed(technique, call)
 
 
 def _is_amount(value: object) -> bool:

@@ -25,6 +25,7 @@ from emodis.techniques.base import (
     Spend,
     Technique,
 )
+from emodis.techniques.kinds import BY_PROTO, Kinds
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Blame, Body, End, Ending, Quality
 
@@ -79,6 +80,15 @@ class Form(ABC, Generic[ChosenT, ObservedT, ResultT]):
     @abstractmethod
     def addresses(self, body: Body) -> Sequence[Address]:
         """Every address in a result."""
+
+    def kinds(self, chosen: ChosenT) -> Kinds:
+        """What must be sent: what the parameter `proto` says, UDP where there is none."""
+        kind = BY_PROTO.get(getattr(chosen, "proto", "udp"))
+        return frozenset() if kind is None else frozenset({kind})
+
+    def needs(self, call: Body) -> Kinds:
+        """See `kinds.Needing`."""
+        return self.kinds(self._chosen(call))
 
     def options(self) -> Sequence[Option]:
         """Every parameter, in the order help shows them."""

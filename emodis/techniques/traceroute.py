@@ -13,13 +13,14 @@ from typing import ClassVar
 from emodis.packets.model import Address, Probe, Train
 from emodis.techniques import arrival, connections, records, stopping, traceroute_verdict
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
+from emodis.techniques.kinds import Kinds
 from emodis.techniques.skeleton import Skeleton, failed
 from emodis.techniques.stats import NS_PER_S
 from emodis.techniques.traceroute_graph import graph
 from emodis.techniques.traceroute_hops import estimate
 from emodis.techniques.traceroute_multipath import Manner, explore
 from emodis.techniques.traceroute_parameters import KINDS, MTU_BYTES, Parameters
-from emodis.wire.v1.common_pb2 import Blame, Body, Quality
+from emodis.wire.v1.common_pb2 import PACKET_KIND_TCP_FLOW, Blame, Body, Quality
 from emodis.wire.v1.techniques_pb2 import (
     TracerouteObservations,
     TracerouteParameters,
@@ -30,6 +31,7 @@ from emodis.wire.v1.techniques_pb2 import (
 _REFILL_NS = 1_100 * 1_000_000
 # The IPv6 header is so much longer.
 _LONGER_BYTES = 20
+_USUAL_BYTES = 60
 
 
 class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult]):
@@ -70,6 +72,12 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
             duration_s=(chosen.rounds + 1) * round_s + 1.0 + chosen.searching * chosen.max_time_s,
             sent_bytes=probes * probe_bytes,
         )
+
+    def kinds(self, chosen: Parameters) -> Kinds:
+        """A kernel that sends SYNs for us has one size and no say in flows."""
+        own = chosen.searching or chosen.size_bytes != _USUAL_BYTES
+        needed = super().kinds(chosen)
+        return needed | {PACKET_KIND_TCP_FLOW} if chosen.proto == "tcp" and own else needed
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Round 1 looks as far as max_ttl, later ones only as far as something answers."""

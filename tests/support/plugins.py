@@ -52,6 +52,15 @@ class Tongueless(Good):
         raise IndexError
 
 
+class Needy(Good):
+    """Does not know what it needs."""
+
+    NAME: ClassVar[str] = "needy"
+
+    def needs(self, call: Body) -> NoReturn:
+        raise LookupError("what?")
+
+
 class Endless(Good):
     NAME: ClassVar[str] = "endless"
 

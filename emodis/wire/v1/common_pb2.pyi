@@ -166,6 +166,36 @@ TRANSPORT_UNPRIVILEGED: Transport.ValueType  # 2
 """UDP with the error queue, ICMP datagram sockets."""
 Global___Transport: _TypeAlias = Transport  # noqa: Y015
 
+class _PacketKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PacketKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PacketKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PACKET_KIND_UNSPECIFIED: _PacketKind.ValueType  # 0
+    PACKET_KIND_ICMP: _PacketKind.ValueType  # 1
+    PACKET_KIND_UDP: _PacketKind.ValueType  # 2
+    PACKET_KIND_TCP: _PacketKind.ValueType  # 3
+    """Connections are tried; maybe by the kernel, and then each is a flow of its own."""
+    PACKET_KIND_TCP_FLOW: _PacketKind.ValueType  # 4
+    """SYNs whose flow and size can be chosen."""
+    PACKET_KIND_MUTED: _PacketKind.ValueType  # 5
+    """UDP that the destination drops silently (a wrong checksum)."""
+
+class PacketKind(_PacketKind, metaclass=_PacketKindEnumTypeWrapper):
+    """What a host can send. Finer than a protocol where a host may do a part of it only."""
+
+PACKET_KIND_UNSPECIFIED: PacketKind.ValueType  # 0
+PACKET_KIND_ICMP: PacketKind.ValueType  # 1
+PACKET_KIND_UDP: PacketKind.ValueType  # 2
+PACKET_KIND_TCP: PacketKind.ValueType  # 3
+"""Connections are tried; maybe by the kernel, and then each is a flow of its own."""
+PACKET_KIND_TCP_FLOW: PacketKind.ValueType  # 4
+"""SYNs whose flow and size can be chosen."""
+PACKET_KIND_MUTED: PacketKind.ValueType  # 5
+"""UDP that the destination drops silently (a wrong checksum)."""
+Global___PacketKind: _TypeAlias = PacketKind  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -479,12 +509,17 @@ class Capability(_message.Message):
     SCHEMA_FIELD_NUMBER: _builtins.int
     RAW_FIELD_NUMBER: _builtins.int
     FAMILIES_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     technique: _builtins.str
     schema: _builtins.int
     raw: _builtins.bool
     """True: by raw sockets."""
     families: _builtins.int
     """Bit 0 (1) IPv4, bit 1 (2) IPv6."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___PacketKind.ValueType]:
+        """What its host can send; empty from agents that are older than this field."""
+
     def __init__(
         self,
         *,
@@ -492,10 +527,11 @@ class Capability(_message.Message):
         schema: _builtins.int = ...,
         raw: _builtins.bool = ...,
         families: _builtins.int = ...,
+        kinds: _abc.Iterable[Global___PacketKind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "raw", b"raw", "schema", b"schema", "technique", b"technique"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "kinds", b"kinds", "raw", b"raw", "schema", b"schema", "technique", b"technique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

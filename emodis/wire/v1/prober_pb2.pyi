@@ -129,6 +129,7 @@ class ProberReady(_message.Message):
     RX_STAMP_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
     REMARKS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     families: _builtins.int
     """Bit 0 (1) IPv4, bit 1 (2) IPv6."""
     tx_stamp: _builtins.str
@@ -141,6 +142,8 @@ class ProberReady(_message.Message):
     def remarks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What this host lacks and what to do about it, for people."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.PacketKind.ValueType]: ...
     def __init__(
         self,
         *,
@@ -150,10 +153,11 @@ class ProberReady(_message.Message):
         rx_stamp: _builtins.str = ...,
         pid: _builtins.int = ...,
         remarks: _abc.Iterable[_builtins.str] | None = ...,
+        kinds: _abc.Iterable[_common_pb2.PacketKind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "pid", b"pid", "remarks", b"remarks", "rx_stamp", b"rx_stamp", "transports", b"transports", "tx_stamp", b"tx_stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "kinds", b"kinds", "pid", b"pid", "remarks", b"remarks", "rx_stamp", b"rx_stamp", "transports", b"transports", "tx_stamp", b"tx_stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

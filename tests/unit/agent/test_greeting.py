@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 
 from emodis.agent.greeting import capabilities, forbidden_master
-from emodis.wire.v1.common_pb2 import TRANSPORT_UNPRIVILEGED
+from emodis.wire.v1.common_pb2 import (
+    PACKET_KIND_TCP,
+    PACKET_KIND_UDP,
+    TRANSPORT_UNPRIVILEGED,
+)
 from emodis.wire.v1.prober_pb2 import ProberReady
 from tests.support.agents import FakeTechnique, techniques
 
@@ -30,6 +34,9 @@ def test_where_plaintext_may_go(host: str, insecure: bool, allowed: bool) -> Non
 
 def test_what_needs_raw_sockets_is_not_offered_without() -> None:
     known = {**techniques(), "easy": FakeTechnique("easy", NEEDS_RAW=False)}
-    ready = ProberReady(transports=[TRANSPORT_UNPRIVILEGED], families=3)
+    ready = ProberReady(
+        transports=[TRANSPORT_UNPRIVILEGED], families=3, kinds=[PACKET_KIND_UDP, PACKET_KIND_TCP]
+    )
     offered = capabilities(ready, ["easy", "light"], known)  # type: ignore[arg-type]
     assert [(c.technique, c.raw, c.families) for c in offered] == [("easy", False, 3)]
+    assert offered[0].kinds == [PACKET_KIND_UDP, PACKET_KIND_TCP]

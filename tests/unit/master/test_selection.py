@@ -6,10 +6,21 @@ from typing import Any
 import pytest
 
 from emodis.master.membership import Member
-from emodis.master.selection import by_names, enough, least_loaded
+from emodis.master.selection import by_names, eligible, enough, least_loaded
 from emodis.scheduling.model import AgentId
+from emodis.techniques.kinds import needed
+from emodis.techniques.loss import Loss
+from emodis.techniques.ping import Ping
 from emodis.wire.v1.client_pb2 import Refused
-from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_NO_AGENT
+from emodis.wire.v1.common_pb2 import (
+    CODE_BAD_REQUEST,
+    CODE_NO_AGENT,
+    PACKET_KIND_ICMP,
+    PACKET_KIND_TCP,
+    PACKET_KIND_UDP,
+    Capability,
+    PacketKind,
+)
 from tests.unit.master.house import TECHNIQUES, agent_hello
 
 
@@ -90,6 +101,43 @@ def test_a_named_agent_that_cannot_do_it_is_refused() -> None:
     refused = by_names(["x"], [member("x", capabilities=[])], TAP, frozenset({4}))
     assert isinstance(refused, Refused)
     assert refused.text == "agent x does not offer tap over IPv4"
+
+
+def able_to_ping(agent_id: str, *kinds: PacketKind.ValueType) -> Member:
+    ping = Capability(technique="ping", schema=Ping.SCHEMA, families=1, kinds=kinds)
+    return member(agent_id, capabilities=[ping])
+
+
+def test_only_agents_that_can_send_what_the_options_need_are_eligible() -> None:
+    ping, ipv4 = Ping(), frozenset({4})
+    modest = able_to_ping("modest", PACKET_KIND_UDP, PACKET_KIND_TCP)
+    full = able_to_ping("full", PACKET_KIND_UDP, PACKET_KIND_TCP, PACKET_KIND_ICMP)
+    # Older than the question: taken, as it always was.
+    old = able_to_ping("old")
+    echo = needed(ping, ping.call({}))
+    assert eligible([modest, full, old], ping, ipv4, echo) == (full, old)
+    refused = eligible([modest], ping, ipv4, echo)
+    assert isinstance(refused, Refused)
+    assert refused.code == CODE_NO_AGENT
+    assert "can send what this needs: ICMP echo" in refused.text
+    assert "another -o proto" in refused.hint
+    for proto in ("udp", "tcp"):
+        call = ping.call({"proto": proto})
+        assert eligible([modest], ping, ipv4, needed(ping, call)) == (modest,)
+
+
+def test_a_named_agent_that_cannot_send_it_is_refused_with_what_to_do() -> None:
+    loss = Loss()
+    capability = Capability(
+        technique="loss", schema=loss.SCHEMA, families=1, kinds=[PACKET_KIND_UDP]
+    )
+    here = [member("x", capabilities=[capability])]
+    refused = by_names(["x"], here, loss, frozenset({4}), needed(loss, loss.call({})))
+    assert isinstance(refused, Refused)
+    assert refused.text == "agent x cannot send what this needs: ICMP echo"
+    # It has no such option.
+    assert "-o proto" not in refused.hint
+    assert "raw sockets" in refused.hint
 
 
 def test_any_takes_the_least_loaded_and_counts_what_it_gives() -> None:

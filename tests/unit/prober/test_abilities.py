@@ -27,11 +27,14 @@ def test_where_all_is_there_every_line_is_ok(monkeypatch: pytest.MonkeyPatch) ->
     there = found(monkeypatch, GOOD, Footing.REAL_TIME, raw=True, ipv6=True)
     assert all(ability.line.startswith("ok       ") for ability in there)
     assert can_measure(there)
+    packets = "ICMP echo, UDP, TCP, TCP of a chosen flow and size, muted load"
+    assert there[-1].line == f"ok       packets: {packets}"
 
 
 def test_what_is_missing_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     there = found(monkeypatch, BAD, Footing.NORMAL, raw=False, ipv6=False)
-    lines = [ability.line for ability in there]
+    *lines, packets = [ability.line for ability in there]
+    assert packets == "ok       packets: UDP, TCP"
     assert all(line.startswith("missing  ") and "; " in line for line in lines)
     assert "CAP_NET_RAW" in lines[0]
     assert "ping_group_range" in lines[1]
@@ -49,4 +52,4 @@ def test_either_way_of_probing_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_this_very_host_can_be_asked() -> None:
-    assert len(abilities.abilities()) == 6
+    assert len(abilities.abilities()) == 7

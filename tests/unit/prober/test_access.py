@@ -11,6 +11,7 @@ from emodis.packets.trial import Trial
 from emodis.packets.unprivileged import UnprivilegedTransport
 from emodis.prober import access
 from emodis.prober.steadiness import Footing
+from emodis.techniques.kinds import words
 from emodis.wire.v1.common_pb2 import TRANSPORT_UNPRIVILEGED
 
 
@@ -36,12 +37,14 @@ def test_without_raw_sockets_it_is_the_unprivileged_one_and_says_so(
     assert isinstance(transport, UnprivilegedTransport)
     assert access.word(transport) == TRANSPORT_UNPRIVILEGED
     assert access.remarks(transport, Footing.REAL_TIME) == [access.NO_RAW_SOCKETS]
+    assert words(access.kinds_of(transport)) == "ICMP echo, UDP, TCP"
 
 
 def test_without_icmp_sockets_it_says_that_too(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, echo=False)
     transport = access.open_transport(random.Random(1))
     assert access.remarks(transport, Footing.REAL_TIME) == [access.NO_RAW_SOCKETS, access.NO_ECHO]
+    assert words(access.kinds_of(transport)) == "UDP, TCP"
 
 
 def test_a_kernel_that_reports_no_errors_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from emodis.techniques.base import BadParameters, Conversational, Speaking
+from emodis.techniques.kinds import needed
 from emodis.techniques.plugins import BrokenPlugin, Plugins
-from emodis.wire.v1.common_pb2 import Body
+from emodis.wire.v1.common_pb2 import PACKET_KIND_TCP, Body
 from emodis.wire.v1.techniques_pb2 import PingResult
 from tests.support.plugins import point
 
@@ -47,6 +48,7 @@ def test_what_is_not_installed_is_a_key_error() -> None:
         ("other", "Good", "it calls itself 'good'"),
         ("x", "Nothing", "it has no method options, call"),
         ("x", "Leaves", "SystemExit: I want to leave"),
+        ("needy", "Needy", "LookupError: what"),
         ("endless", "Endless", "says that it would take"),
         ("slow", "Slow", "no run may take more than 120 s"),
         ("liar", "Liar", "ValueError|BadParameters"),
@@ -95,3 +97,8 @@ def test_words_are_optional() -> None:
 
 def test_message_types_are_passed_through() -> None:
     assert getattr(load("good", "Good"), "RESULT") is PingResult  # noqa: B009 - beyond the protocol
+
+
+def test_what_must_be_sent_for_it_is_asked_like_everything_else() -> None:
+    technique = load("good", "Good")
+    assert needed(technique, technique.call({"proto": "tcp"})) == {PACKET_KIND_TCP}
