@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from emodis.client.calls import Call
 from emodis.client.finish import Finish
+from emodis.packets.model import Address
 from emodis.wire.v1.client_pb2 import ToClient
 from emodis.wire.v1.common_pb2 import Outcome, PeerOffer, RunKey
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
@@ -84,6 +85,11 @@ def nameless(addresses: Sequence[str]) -> Deferred[dict[str, str]]:
     return succeed({})
 
 
+def unknown(target: Address) -> Address | None:
+    """Nobody knows this host's own addresses."""
+    return None
+
+
 @attrs.define
 class Desk:
     """All of it."""
@@ -100,6 +106,8 @@ class Desk:
     interrupts: Interrupts = attrs.field(factory=Interrupts)
     # Host names of addresses, as far as there are any; never fails.
     names: Callable[[Sequence[str]], Deferred[dict[str, str]]] = nameless
+    # This host's own address on packets to a target, as far as that can be told.
+    own_address: Callable[[Address], Address | None] = unknown
 
 
 class Runtime(Protocol):

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import click
 
-from emodis.client import request, service, thresholds, upstream, verdict
+from emodis.client import outward, request, service, thresholds, upstream, verdict
 from emodis.client.config import Settings
 from emodis.client.desk import Desk
 from emodis.client.exits import Exit, Trouble
@@ -32,7 +32,7 @@ from emodis.client.report import Report
 from emodis.client.shell import Shell
 from emodis.client.thresholds import Threshold
 from emodis.techniques import registry
-from emodis.techniques.base import Technique, cooperates, is_peered, is_plan
+from emodis.techniques.base import Technique, cooperates, is_outward, is_peered, is_plan
 from emodis.topology.asn import AsMap
 from emodis.wire.v1.client_pb2 import Request
 from emodis.wire.v1.common_pb2 import CODE_UNSPECIFIED, Body
@@ -64,6 +64,8 @@ class Order:
     manner: Manner = Manner()
     # The capture to write, of what this host sends and receives.
     pcap: str | None = None
+    # There is a master that could be asked for agents.
+    agents_there: bool = True
 
 
 @attrs.define
@@ -87,25 +89,43 @@ class Measuring:
 
     async def _measure(self, desk: Desk) -> list[Report]:
         """This host first, then the agents, so that the two do not disturb each other."""
-        wishes = self.order.wishes
+        here = None
         if self.order.direction in {"upstream", "both"}:
-            targets = await upstream.targets_of(desk, wishes.destinations, wishes.family)
-            here = upstream.Upstream(
-                desk,
-                self.technique,
-                self.call,
-                targets,
-                self.as_map,
-                self.view.take,
-                pcap_path=self.pcap_path,
-            )
+            found = await self._from_here(desk)
+            if isinstance(found, Report):
+                return [found]
+            here = found
             self.reports.append(await here.measure())
             if self.reports[-1].finish.way is Way.INTERRUPTED:
                 return self.reports
         if self.order.direction in {"downstream", "both"}:
-            wanted = request.build(wishes, self.call, os.urandom(IDEMPOTENCY_BYTES))
+            wanted = request.build(self.order.wishes, self.call, os.urandom(IDEMPOTENCY_BYTES))
             self.reports.append(await self._ask(desk, wanted))
+        if isinstance(here, outward.OwnSide):
+            here.join(self.reports[1:])
         return self.reports
+
+    async def _from_here(self, desk: Desk) -> upstream.Upstream | Report:
+        """What this host is to measure; a report where it could not be found out."""
+        wishes = self.order.wishes
+        places: outward.Landmarks | None = None
+        if is_outward(self.technique) and not (
+            wishes.destinations and self.order.direction == "upstream"
+        ):
+            found = await outward.landmarks(desk, wishes.agents, wishes.family)
+            if isinstance(found, Report):
+                return found
+            places, targets = found, list(found.targets)
+        else:
+            targets = await upstream.targets_of(desk, wishes.destinations, wishes.family)
+        common = (desk, self.technique, self.call, targets, self.as_map, self.view.take)
+        if not is_outward(self.technique):
+            return upstream.Upstream(*common, pcap_path=self.pcap_path)
+        return outward.OwnSide(
+            *common,
+            pcap_path=self.pcap_path,
+            landmarks=places or outward.Landmarks.named(targets),
+        )
 
     async def _ask(self, desk: Desk, wanted: Request) -> Report:
         """Have it measured; this host listens meanwhile where the technique has two ends."""
@@ -149,11 +169,13 @@ def carry_out(shell: Shell, order: Order) -> int:
         for line in request.option_lines(technique.options()):
             click.echo(line)
         return Exit.OK
-    call = request.call(technique, wishes.options)
+    options = outward.directed(technique, wishes.options, order.direction)
+    call = request.call(technique, options)
+    order = attrs.evolve(order, direction=outward.direction_of(technique, call, order.direction))
     limits = [thresholds.parse(text, wishes.technique) for text in order.fail_if]
     settings = shell.settings
     _check_manner(settings, order.manner)
-    _check(order)
+    _check(order, technique)
     _check_direction(technique, order.direction)
     _check_two_ends(order, technique)
     seen = _view(
@@ -244,11 +266,11 @@ def _describe_techniques(shell: Shell) -> int:
     return Exit.OK
 
 
-def _check(order: Order) -> None:
+def _check(order: Order, technique: Technique) -> None:
     """What options cannot go together."""
     wishes = order.wishes
     if order.direction != "downstream":
-        if not wishes.destinations:
+        if not wishes.destinations and not (is_outward(technique) and order.agents_there):
             raise Trouble("name at least one destination to measure from this host", Exit.USAGE)
         if wishes.detach or wishes.dry_run:
             raise Trouble(
@@ -261,8 +283,8 @@ def _check(order: Order) -> None:
 
 
 def _check_direction(technique: Technique, direction: str) -> None:
-    """A plan is carried out by the master, over several agents."""
-    if is_plan(technique) and direction != "downstream":
+    """A plan is carried out by the master, over several agents, but for this host's own side."""
+    if is_plan(technique) and not is_outward(technique) and direction != "downstream":
         raise Trouble(
             f"{technique.NAME} is measured by several agents towards a destination; "
             f"use `request --tech {technique.NAME}`, without --direction",

@@ -130,7 +130,8 @@ class Report:
     def agent_name(self, agent_id: str) -> str:
         """Short and unmistakable among the agents of this measurement."""
         if not agent_id:
-            return "all agents" if self.call.technique in registry.PLANS else "this host"
+            by_agents = self.call.technique in registry.PLANS and not self.upstream
+            return "all agents" if by_agents else "this host"
         place = self.choices[agent_id].place if agent_id in self.choices else ""
         places = [choice.place for choice in self.choices.values()]
         if place and places.count(place) == 1:

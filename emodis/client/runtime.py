@@ -27,6 +27,7 @@ from emodis.client.identity import client_id
 from emodis.client.names import Lookup, resolver
 from emodis.client.naming import namer
 from emodis.client.places import objection
+from emodis.packets.model import Address
 from emodis.techniques import igi_keys
 from emodis.wire.endpoints import dialling_endpoint
 from emodis.wire.uri import CLIENT_PORT, BadUri, MasterUri, parse_master_uri
@@ -125,6 +126,7 @@ class ReactorRuntime:
             interrupts=interrupts,
             partner=self._partner,
             answerer=self._answerer,
+            own_address=_own_address,
         )
 
     def _partner(self) -> Partner:
@@ -198,6 +200,16 @@ def begin_logging(*, verbose: bool) -> None:
             failure.printTraceback(file=sys.stderr)
 
     globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False, discardBuffer=True)
+
+
+def _own_address(target: Address) -> Address | None:
+    from emodis.packets.sockets import source_towards
+    from emodis.packets.transport import TransportError
+
+    try:
+        return source_towards(target)
+    except TransportError:
+        return None
 
 
 def print_line(text: str) -> None:

@@ -139,14 +139,16 @@ class Upstream:
             if self._interrupts:
                 return
             run = RunKey(destination=index)
-            outcome = await self._run(prober, run, target)
+            outcome = await self._run(prober, run, target, self.technique, self.call)
             self._take(ToClient(result=self._result(index, run, outcome)))
 
-    async def _run(self, prober: Prober, run: RunKey, target: Target) -> Outcome:
-        worst = self.technique.worst_case(self.call)
+    async def _run(
+        self, prober: Prober, run: RunKey, target: Target, technique: Technique, call: Body
+    ) -> Outcome:
+        worst = technique.worst_case(call)
         order = ProberRun(
             run=run,
-            call=self.call,
+            call=call,
             target=target,
             stop_by_boottime_ns=self.desk.boottime_ns() + round(worst.duration_s * NS_PER_S),
             max_bytes=worst.sent_bytes,

@@ -97,6 +97,8 @@ class Vantage:
     id: str
     place: str = ""
     asn: int = 0
+    # Only where the plan needs it: that of this very host.
+    address: Address | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +126,14 @@ class Scene:
     known: Mapping[str, Mapping[Pair, Stored]] = attrs.field(factory=dict)
     owner: Callable[[Address], int] | None = None
     is_exchange: Callable[[Address], bool] = lambda address: False
+
+
+@attrs.frozen
+class Answer:
+    """What was found towards a destination."""
+
+    target: Target
+    result: Body
 
 
 @attrs.frozen(kw_only=True)
@@ -259,6 +269,43 @@ def cooperates(technique: Technique) -> bool:
     answering port; without one, or where nothing gets through, it measures all the same.
     """
     return bool(getattr(technique, "COOPERATES", False))
+
+
+@attrs.frozen
+class Sides:
+    """Who has to measure: this very host outwards, agents towards the destination, or both."""
+
+    here: bool
+    there: bool
+
+
+class Outward(Planned, Protocol):
+    """A plan with a side that only the requester's own host can measure: the ways out of it.
+
+    The client carries that out. In its scene `agents` begins with this host (its `id` is empty);
+    the others are landmarks, which `targets` have by the same names.
+    """
+
+    def sides(self, call: Body) -> Sides:
+        """Who has to measure."""
+        ...
+
+    def outward_spend(self, call: Body, landmarks: int) -> Spend:
+        """What that usually takes towards so many landmarks."""
+        ...
+
+    def outward(self, call: Body, scene: Scene) -> Plan[Measured]:
+        """Ask for measurements of this host, be told what came of them, return what they mean."""
+        ...
+
+    def joined(self, call: Body, observations: bytes, others: Sequence[Answer]) -> Measured:
+        """The same with what agents found at other ends."""
+        ...
+
+
+def is_outward(technique: Technique) -> TypeGuard[Outward]:
+    """Whether it is `Outward`."""
+    return hasattr(technique, "outward")
 
 
 def result_pairs(technique: Technique, pairs: frozenset[Pair]) -> frozenset[Pair]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from emodis.wire.v1.broute_pb2 import BrouteLink, BrouteMeasure
-from emodis.wire.v1.techniques_pb2 import PathneckHop, PathneckResult
+from emodis.wire.v1.techniques_pb2 import Bound, PathneckHop, PathneckResult
 
 # A lower bound so much above an upper one contradicts it.
 TOLERANCE = 0.2
@@ -56,6 +56,34 @@ def finding(measure: BrouteMeasure, links: int) -> Finding | None:
     if last is None or last.ttl < edge[0].ttl:
         return None
     return Finding(measure=measure, lower_bps=last.rate_bps)
+
+
+def finding_out(measure: BrouteMeasure, links: int, start: bytes) -> Finding | None:
+    """What a run says of the first `links` links, out of the host at `start`; None if nothing.
+
+    A train shows every link on its way that is tighter than those before it, not only the
+    bottleneck: the last of these choke points among the first links bounds them from above.
+    Without one, they have at least what arrived behind them.
+    """
+    answered = [hop for hop in measure.result.hops if hop.address]
+    edge = answered[:links]
+    measured = [hop for hop in edge if hop.HasField("rate_bps")]
+    if not measured:
+        return None
+    chokes = [hop for hop in measured if hop.choke_point and hop.bound == Bound.BOUND_UPPER]
+    if not chokes:
+        return Finding(measure=measure, lower_bps=measured[-1].rate_bps)
+    choke = chokes[-1]
+    place = answered.index(choke)
+    return Finding(
+        measure=measure,
+        upper_bps=choke.bound_bps,
+        bottleneck=BrouteLink(
+            from_address=answered[place - 1].address if place else start,
+            to_address=choke.address,
+        ),
+        confidence=choke.detection_ratio,
+    )
 
 
 def combined(findings: Sequence[Finding]) -> Bounds | None:

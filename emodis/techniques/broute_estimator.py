@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from emodis.techniques import records
-from emodis.techniques.broute_bounds import Bounds, Finding, combined, finding
+from emodis.techniques.broute_bounds import Bounds, Finding, combined, finding, finding_out
+from emodis.techniques.broute_query import query
 from emodis.techniques.edge_routes import Responder, Seen, seen
 from emodis.topology.segments import Branch, merged
 from emodis.topology.trees import tree
@@ -58,10 +59,10 @@ def edge_of(observations: BrouteObservations, links: int) -> Edge:
 
 
 def estimate(observations: BrouteObservations, *, links: int) -> BrouteResult:
-    """Every known way into the destination, with what is known of its bandwidth.
+    """Every known way into the destination (or out of the source), and what is known of it.
 
     Args:
-        observations: routes and runs to one destination.
+        observations: routes and runs to one destination, or from one source.
         links: links in an edge segment (E).
     """
     edge = edge_of(observations, links)
@@ -71,7 +72,10 @@ def estimate(observations: BrouteObservations, *, links: int) -> BrouteResult:
         routes_discarded=len(observations.routes) - len(edge.seen),
         unmapped_hops=sum(one.path.unmapped for one in edge.seen.values()),
         as_map=observations.as_map,
+        source=observations.source,
+        root_asn=observations.target_asn,
         destination_silent=bool(observations.routes)
+        and not observations.source
         and not any(route.reached for route in observations.routes),
     )
     covered = 0
@@ -81,8 +85,10 @@ def estimate(observations: BrouteObservations, *, links: int) -> BrouteResult:
         covered += 0 if branch.uncovered else len(agents)
         result.branches.append(branch)
     result.coverage_ratio = covered / len(edge.seen) if edge.seen else 0.0
-    _describe_tree(result, edge, observations.target_asn)
+    _describe_tree(result, edge)
     _describe_landmarks(result, [name for name, _ in ways], edge, observations.landmarks)
+    if result.source:
+        result.estimates.extend(query(result, sink) for sink in observations.sinks)
     return result
 
 
@@ -91,12 +97,28 @@ def _seen(route: BrouteRoute, observations: BrouteObservations, links: int) -> S
         Responder(address=records.to_address(hop.address), asn=hop.asn, exchange=hop.exchange)
         for hop in route.hops
     ]
+    if observations.source:
+        return _seen_out(route, observations, links, hops)
     return seen(
         hops,
         links=links,
         start_asn=route.asn if observations.as_map else 0,
         end_asn=observations.target_asn,
         complete=route.reached,
+    )
+
+
+def _seen_out(
+    route: BrouteRoute, observations: BrouteObservations, links: int, hops: Sequence[Responder]
+) -> Seen | None:
+    start = Responder(address=records.to_address(observations.target), asn=observations.target_asn)
+    return seen(
+        [start, *hops],
+        links=links,
+        start_asn=observations.target_asn,
+        end_asn=route.asn if observations.as_map else 0,
+        complete=route.reached,
+        source=True,
     )
 
 
@@ -112,7 +134,8 @@ def _branch(
     findings = [
         found
         for measure in mine
-        if measure.HasField("result") and (found := finding(measure, links)) is not None
+        if measure.HasField("result")
+        and (found := _finding(measure, links, observations)) is not None
     ]
     branch = BrouteBranch(
         entry_asn=next((edge.seen[a].entry_asn for a in agents if edge.seen[a].entry_asn), 0),
@@ -127,6 +150,14 @@ def _branch(
     else:
         _bound(branch, bounds, findings)
     return branch
+
+
+def _finding(
+    measure: BrouteMeasure, links: int, observations: BrouteObservations
+) -> Finding | None:
+    if observations.source:
+        return finding_out(measure, links, observations.target)
+    return finding(measure, links)
 
 
 def _bound(branch: BrouteBranch, bounds: Bounds, findings: Sequence[Finding]) -> None:
@@ -153,10 +184,11 @@ def _why_not(
     return LEFT_OUT if asked & set(agents) else NOBODY_ASKED
 
 
-def _describe_tree(result: BrouteResult, edge: Edge, root: int) -> None:
-    if not root:
+def _describe_tree(result: BrouteResult, edge: Edge) -> None:
+    if not result.root_asn:
         return
-    found = tree((one.path for one in edge.seen.values()), root, sink=True)
+    paths = (one.path for one in edge.seen.values())
+    found = tree(paths, result.root_asn, sink=not result.source)
     result.nodes.extend(
         BrouteNode(asn=asn, agents=agents) for asn, agents in sorted(found.nodes.items())
     )

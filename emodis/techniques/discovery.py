@@ -20,7 +20,7 @@ from emodis.topology.segments import Branch, merged
 from emodis.wire.v1.client_pb2 import Choice, Policy
 from emodis.wire.v1.common_pb2 import Body, Target
 
-_MOST_TRACING = 50
+MOST_LOOKING = 50
 _TRACEROUTE = Traceroute()
 # What discovery asks for: two rounds, four kilobytes at most.
 LIGHT_TRACEROUTE = _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
@@ -124,7 +124,7 @@ def lookers(candidates: Sequence[Candidate]) -> list[Candidate]:
         turn[candidate.asn] = round_of_as + 1
         ranked.append((round_of_as, candidate.load, candidate.id, candidate))
     ranked.sort(key=lambda entry: entry[:3])
-    return [entry[3] for entry in ranked[:_MOST_TRACING]]
+    return [entry[3] for entry in ranked[:MOST_LOOKING]]
 
 
 def is_route(body: Body) -> bool:

@@ -36,7 +36,7 @@ class Responder:
 
 @attrs.frozen(kw_only=True)
 class Seen:
-    """What a route says of the destination's edge. `entry_asn` is where the branch begins."""
+    """What a route says of an end node's edge. `entry_asn` is at the branch's far end."""
 
     branch: Branch
     path: AsPath
@@ -81,15 +81,17 @@ def seen(
     start_asn: int = UNKNOWN,
     end_asn: int = UNKNOWN,
     complete: bool = True,
+    source: bool = False,
 ) -> Seen | None:
     """What a route says of the edge.
 
     Args:
-        hops: TTL 1, 2, ...
-        links: how many of its last links make a branch.
+        hops: TTL 1, 2, ...; before them the source itself where that is the end node.
+        links: how many of its last links make a branch, of its first ones for a source.
         start_asn: the measuring host's AS; 0 = unknown.
         end_asn: the destination's.
         complete: the destination answered.
+        source: it is the source's edge that matters, not the destination's.
 
     Returns:
         None for a route with a loop, of routers or of ASes, with fewer than two answers, or one
@@ -100,15 +102,17 @@ def seen(
     )
     if path is None:
         return None
-    known_end = end_asn != UNKNOWN and len(path.asns) > 1
+    origin_asn = start_asn if source else end_asn
+    known_neighbour = origin_asn != UNKNOWN and len(path.asns) > 1
     found = branch(
         [hop.address for hop in hops],
         links,
-        upstream_asn=path.asns[-2] if known_end else UNKNOWN,
-        origin_asn=end_asn,
+        upstream_asn=path.asns[1 if source else -2] if known_neighbour else UNKNOWN,
+        origin_asn=origin_asn,
+        source=source,
     )
     if found is None or not (complete or len(found.links) >= links):
         return None
-    first = found.links[0][0]
-    entry_asn = next((hop.asn for hop in hops if hop.address == first), UNKNOWN)
+    far = found.links[-1][1] if source else found.links[0][0]
+    entry_asn = next((hop.asn for hop in hops if hop.address == far), UNKNOWN)
     return Seen(branch=found, path=path, entry_asn=entry_asn)

@@ -26,7 +26,8 @@ SHARED_LINKS = 2
 class Branch:
     """One way into a destination: its last answering links, in the direction of the packets.
 
-    `upstream_asn` hands over to `origin_asn`, the destination's; 0 where that is not known.
+    `upstream_asn` hands over to `origin_asn`, the destination's; 0 where that is not known. A way
+    out of a source is the same from the other end: its first links, and who takes over.
     """
 
     links: tuple[Link, ...]
@@ -61,8 +62,9 @@ def branch(
     *,
     upstream_asn: int = 0,
     origin_asn: int = 0,
+    source: bool = False,
 ) -> Branch | None:
-    """The last `length` answering links of a route.
+    """The last `length` answering links of a route, or the first ones: out of its `source`.
 
     Args:
         responders: who answered at TTL 1, 2, ..., None where nobody did; the destination is last
@@ -77,7 +79,8 @@ def branch(
     answered = [address for address, _ in itertools.groupby(answered)]
     if len(answered) < 2 or len(set(answered)) < len(answered):
         return None
-    links = tuple(itertools.pairwise(answered))[-length:]
+    links = tuple(itertools.pairwise(answered))
+    links = links[:length] if source else links[-length:]
     return Branch(links, upstream_asn, origin_asn)
 
 

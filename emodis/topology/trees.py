@@ -59,25 +59,33 @@ class Tree:
 
         Of several the one that more paths took. None if there is no way, or it is the root.
         """
-        depths = self.depths()
-        if asn == self.root or asn not in depths:
+        way = self.way(asn)
+        if len(way) < 2:
             return None
-        node = asn
-        while True:
-            node, edge = self._step(node, depths)
-            if node == self.root:
-                return edge
+        return (way[-2], way[-1]) if self.sink else (way[-1], way[-2])
 
-    def _step(self, node: int, depths: dict[int, int]) -> tuple[int, Edge]:
+    def way(self, asn: int) -> tuple[int, ...]:
+        """The ASes from this one to the root, on the shortest way; empty if there is none.
+
+        Of several the one that more paths took at each step.
+        """
+        depths = self.depths()
+        if asn not in depths:
+            return ()
+        nodes = [asn]
+        while nodes[-1] != self.root:
+            nodes.append(self._step(nodes[-1], depths))
+        return tuple(nodes)
+
+    def _step(self, node: int, depths: dict[int, int]) -> int:
         """One AS nearer to the root."""
         steps = [
-            (-weight, near, edge)
+            (-weight, near)
             for edge, weight in self.edges.items()
             for far, near in (edge if self.sink else edge[::-1],)
             if far == node and depths.get(near) == depths[node] - 1
         ]
-        _, near, edge = min(steps)
-        return near, edge
+        return min(steps)[1]
 
 
 @attrs.frozen(kw_only=True)

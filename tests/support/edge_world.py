@@ -82,8 +82,10 @@ class World:
         result = PathneckResult(last_link="measured")
         rate_bps, before = FAST_BPS, b""
         for ttl, hop in enumerate(hops, start=1):
-            link_bps = self.links.get((hops[ttl - 2], hop), FAST_BPS) if ttl > 1 else FAST_BPS
-            if link_bps < rate_bps:
+            previous = hops[ttl - 2] if ttl > 1 else router(start, HOST)
+            link_bps = self.links.get((previous, hop), FAST_BPS)
+            is_choke = link_bps < rate_bps
+            if is_choke:
                 rate_bps = link_bps
                 result.bottleneck.CopyFrom(
                     PathneckBottleneck(
@@ -97,7 +99,13 @@ class World:
                 )
             result.hops.append(
                 PathneckHop(
-                    ttl=ttl, address=self.packed(hop), rate_bps=rate_bps, bound=Bound.BOUND_LOWER
+                    ttl=ttl,
+                    address=self.packed(hop),
+                    rate_bps=rate_bps,
+                    bound=Bound.BOUND_UPPER if is_choke else Bound.BOUND_LOWER,
+                    bound_bps=rate_bps,
+                    choke_point=is_choke,
+                    detection_ratio=float(is_choke),
                 )
             )
             before = self.packed(hop)

@@ -68,5 +68,6 @@ def measure_command(
         listing=listing,
         manner=Manner(observations=observations, plot=plot),
         pcap=pcap,
+        agents_there=False,
     )
     return carry_out(shell, order)

@@ -8,16 +8,24 @@ from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded
 from emodis.client.render.words import address, count, listed, megabits, owner, percent, rate
 from emodis.client.report import Report
-from emodis.wire.v1.broute_pb2 import BrouteBranch, BrouteLink, BrouteResult
+from emodis.wire.v1.broute_pb2 import BrouteBranch, BrouteEstimate, BrouteLink, BrouteResult
 from emodis.wire.v1.client_pb2 import Selected
 
 UNCOVERED = "not covered"
+_NO_ESTIMATE = {
+    "no_common_as": "the ways out of here and into it share no AS: no estimate",
+    "no_bandwidth": "an edge of it was not measured: no estimate",
+    "same_as": "it is in this host's AS: measure it",
+    "asmap_missing": "no address-to-AS map for both ends: no estimate",
+}
 
 
 def summary(whither: str, result: BrouteResult) -> str:
     """One sentence, without its full stop."""
-    ways = "one way in is" if len(result.branches) == 1 else f"{len(result.branches)} ways in are"
-    head = f"{whither[0].upper()}{whither[1:]} {ways} known"
+    one, more = ("way out", "ways out") if result.source else ("way in", "ways in")
+    ways = f"one {one} is" if len(result.branches) == 1 else f"{len(result.branches)} {more} are"
+    start = "from this host" if result.source else whither
+    head = f"{start[0].upper()}{start[1:]} {ways} known"
     bounded = [branch for branch in result.branches if not branch.uncovered]
     if not bounded:
         return f"{head}, none of them measured"
@@ -26,8 +34,12 @@ def summary(whither: str, result: BrouteResult) -> str:
     rest = f"; {missing} not covered" if missing else ""
     return (
         f"{head}: {listed(words)}{rest}; what was measured speaks for "
-        f"{percent(result.coverage_ratio)} of {count(result.routes, 'agent')}"
+        f"{percent(result.coverage_ratio)} of {count(result.routes, _noun(result))}"
     )
+
+
+def _noun(result: BrouteResult) -> str:
+    return "landmark" if result.source else "agent"
 
 
 def branches_grid(report: Report, run: Decoded) -> Grid:
@@ -37,11 +49,11 @@ def branches_grid(report: Report, run: Decoded) -> Grid:
     grid = Grid(
         [
             Column("branch", right=True),
-            Column("entry AS", gives=True),
+            Column("behind AS" if result.source else "entry AS", gives=True),
             Column("upstream AS", gives=True),
             Column("available", right=True),
-            Column("measured by", gives=True),
-            Column("agents", right=True),
+            Column("measured to" if result.source else "measured by", gives=True),
+            Column(f"{_noun(result)}s", right=True),
         ]
     )
     for number, branch in enumerate(result.branches, start=1):
@@ -76,6 +88,41 @@ def landmark_lines(report: Report, result: BrouteResult) -> list[str]:
     return lines
 
 
+def estimates_grid(report: Report, result: BrouteResult) -> Grid:
+    """Paths from here that nobody measured: what their edges say of them."""
+    names = as_names(report)
+    grid = Grid(
+        [
+            Column("destination", gives=True),
+            Column("available", right=True),
+            Column("ASes", gives=True),
+            Column("common AS", gives=True),
+            Column("remark"),
+        ]
+    )
+    for found in result.estimates:
+        where = address(found.address)
+        grid.add(
+            f"{found.name} ({where})" if found.name and found.name != where else where,
+            bound(found),
+            " ".join(str(asn) for asn in found.asns),
+            _system(found.common_asn, names),
+            _doubts(found),
+        )
+    return grid
+
+
+def _doubts(found: BrouteEstimate) -> str:
+    if found.reason:
+        return _NO_ESTIMATE.get(found.reason, found.reason)
+    doubts = ["its bottleneck may lie in the core"] if found.core else []
+    if found.one_sided:
+        doubts.append("one of its edges was not measured and may have less")
+    if found.HasField("ambiguity") and found.ambiguity == 0:
+        doubts.append(f"or they meet in AS{found.runner_up_asn}")
+    return "; ".join(doubts)
+
+
 def explained(selected: Selected) -> list[str]:
     """Why each agent was chosen, and what nobody chosen sees."""
     lines = []
@@ -88,7 +135,7 @@ def explained(selected: Selected) -> list[str]:
     return lines
 
 
-def bound(branch: BrouteBranch) -> str:
+def bound(branch: BrouteBranch | BrouteEstimate) -> str:
     """≤ 9.6, ≥ 96.0, or both."""
     parts = []
     if branch.HasField("lower_bps"):

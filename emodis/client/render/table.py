@@ -11,7 +11,7 @@ from emodis.client.render.answers import answers, place
 from emodis.client.render.bandwidth import bandwidth_grid
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
-from emodis.client.render.edges import branches_grid, landmark_lines, links_lines
+from emodis.client.render.edges import branches_grid, estimates_grid, landmark_lines, links_lines
 from emodis.client.render.hops import parallel_routes, path_end, pathneck_grid, traceroute_grid
 from emodis.client.render.plain import word
 from emodis.client.render.tables import show_grid, show_line
@@ -102,14 +102,19 @@ def show_ends(report: Report, out: Console) -> None:
 def _edges(report: Report, run: Decoded, out: Console) -> None:
     out.print()
     where = "you" if report.to_me else place(report, run.run.run.destination)
-    show_line(f"ways into {where}: {_quality(run.run)}", out)
+    ways = "ways out of" if run.value.source else "ways into"
+    show_line(f"{ways} {where}: {_quality(run.run)}", out)
     show_grid(branches_grid(report, run), out)
     show_line("links, [→] the slowest:", out)
     for line in links_lines(run.value):
         show_line(line, out)
-    show_line("chosen to measure:", out)
+    show_line("chosen to measure to:" if run.value.source else "chosen to measure:", out)
     for line in landmark_lines(report, run.value):
         show_line(line, out)
+    if run.value.estimates:
+        out.print()
+        show_line("paths that nobody measured, by both their edges (Mbit/s):", out)
+        show_grid(estimates_grid(report, run.value), out)
 
 
 def _bandwidth(report: Report, runs: Sequence[Decoded], out: Console) -> None:

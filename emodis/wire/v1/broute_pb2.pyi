@@ -31,6 +31,7 @@ class BrouteParameters(_message.Message):
     TRACE_MAX_AGE_S_FIELD_NUMBER: _builtins.int
     BANDWIDTH_MAX_AGE_S_FIELD_NUMBER: _builtins.int
     TRAINS_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     links: _builtins.int
     """Links in an edge segment (E)."""
     max_agents: _builtins.int
@@ -42,6 +43,10 @@ class BrouteParameters(_message.Message):
     bandwidth_max_age_s: _builtins.float
     trains: _builtins.int
     """Of each Pathneck run."""
+    direction: _builtins.str
+    """"sink": the ways into the destination, by agents. "source": the ways out of the requester's own
+    host, by itself, towards landmarks. "both". Absent: "sink".
+    """
     def __init__(
         self,
         *,
@@ -51,12 +56,15 @@ class BrouteParameters(_message.Message):
         trace_max_age_s: _builtins.float = ...,
         bandwidth_max_age_s: _builtins.float = ...,
         trains: _builtins.int = ...,
+        direction: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "direction", b"direction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_max_age_s", b"bandwidth_max_age_s", "coverage_ratio", b"coverage_ratio", "links", b"links", "max_agents", b"max_agents", "trace_max_age_s", b"trace_max_age_s", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "bandwidth_max_age_s", b"bandwidth_max_age_s", "coverage_ratio", b"coverage_ratio", "direction", b"direction", "links", b"links", "max_agents", b"max_agents", "trace_max_age_s", b"trace_max_age_s", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__direction: _TypeAlias = _typing.Literal["direction"]  # noqa: Y015
+    _WhichOneofArgType__direction: _TypeAlias = _typing.Literal["_direction", b"_direction"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__direction) -> _WhichOneofReturnType__direction | None: ...
 
 Global___BrouteParameters: _TypeAlias = BrouteParameters  # noqa: Y015
 
@@ -90,7 +98,9 @@ Global___BrouteHop: _TypeAlias = BrouteHop  # noqa: Y015
 
 @_typing.final
 class BrouteRoute(_message.Message):
-    """An agent's route to the destination."""
+    """An agent's route to the destination. Of a source tree: the measuring host's route to this agent,
+    or to another landmark of this name.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -204,13 +214,19 @@ class BrouteObservations(_message.Message):
     LANDMARKS_FIELD_NUMBER: _builtins.int
     ASKED_FIELD_NUMBER: _builtins.int
     ROUTES_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SINKS_FIELD_NUMBER: _builtins.int
     target: _builtins.bytes
-    """The destination's address, 4 or 16 bytes, and its AS (0 = unknown)."""
+    """The destination's address, 4 or 16 bytes, and its AS (0 = unknown). Of a source tree: the
+    measuring host's own.
+    """
     target_asn: _builtins.int
     as_map: _builtins.bool
     """False: there was no address-to-AS map."""
     routes_left_out: _builtins.int
     """Stored routes for which there was no room."""
+    source: _builtins.bool
+    """Routes lead out of the end node, not into it."""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteRoute]: ...
     @_builtins.property
@@ -227,6 +243,10 @@ class BrouteObservations(_message.Message):
     def asked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Agents that might have been."""
 
+    @_builtins.property
+    def sinks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteSink]:
+        """What is known of the ways into others; with a source tree, bandwidths towards them follow."""
+
     def __init__(
         self,
         *,
@@ -239,14 +259,44 @@ class BrouteObservations(_message.Message):
         landmarks: _abc.Iterable[_builtins.str] | None = ...,
         asked: _abc.Iterable[_builtins.str] | None = ...,
         routes_left_out: _builtins.int = ...,
+        source: _builtins.bool = ...,
+        sinks: _abc.Iterable[Global___BrouteSink] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_map", b"as_map", "asked", b"asked", "landmarks", b"landmarks", "measures", b"measures", "misses", b"misses", "routes", b"routes", "routes_left_out", b"routes_left_out", "target", b"target", "target_asn", b"target_asn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_map", b"as_map", "asked", b"asked", "landmarks", b"landmarks", "measures", b"measures", "misses", b"misses", "routes", b"routes", "routes_left_out", b"routes_left_out", "sinks", b"sinks", "source", b"source", "target", b"target", "target_asn", b"target_asn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BrouteObservations: _TypeAlias = BrouteObservations  # noqa: Y015
+
+@_typing.final
+class BrouteSink(_message.Message):
+    """The ways into another end node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    address: _builtins.bytes
+    @_builtins.property
+    def result(self) -> Global___BrouteResult: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        address: _builtins.bytes = ...,
+        result: Global___BrouteResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "name", b"name", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrouteSink: _TypeAlias = BrouteSink  # noqa: Y015
 
 @_typing.final
 class BrouteLink(_message.Message):
@@ -272,7 +322,9 @@ Global___BrouteLink: _TypeAlias = BrouteLink  # noqa: Y015
 
 @_typing.final
 class BrouteBranch(_message.Message):
-    """One way into the destination. Bounds are of its available bandwidth, IP-layer bits per second."""
+    """One way into the destination, or out of the source. Bounds are of its available bandwidth,
+    IP-layer bits per second.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -289,7 +341,9 @@ class BrouteBranch(_message.Message):
     INCONSISTENT_FIELD_NUMBER: _builtins.int
     UNCOVERED_FIELD_NUMBER: _builtins.int
     entry_asn: _builtins.int
-    """The AS in which its links begin, and the one that hands over to the destination's; 0 = unknown."""
+    """The AS at the far end of its links (where those into a destination begin), and the neighbour of
+    the end node's AS by which it goes; 0 = unknown.
+    """
     upstream_asn: _builtins.int
     upper_bps: _builtins.int
     """At most: the bottleneck of a path lies on one of the links."""
@@ -307,7 +361,9 @@ class BrouteBranch(_message.Message):
     """Why there is no bound, for a person."""
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteLink]:
-        """In the direction of the packets; the last one ends at the destination, if that answered."""
+        """In the direction of the packets; the last one ends at the destination, if that answered, the
+        first one out of a source begins at it.
+        """
 
     @_builtins.property
     def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -424,8 +480,94 @@ class BrouteLandmark(_message.Message):
 Global___BrouteLandmark: _TypeAlias = BrouteLandmark  # noqa: Y015
 
 @_typing.final
+class BrouteEstimate(_message.Message):
+    """The bandwidth of a path that nobody measured, from a source tree and a sink tree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    ASNS_FIELD_NUMBER: _builtins.int
+    COMMON_ASN_FIELD_NUMBER: _builtins.int
+    RUNNER_UP_ASN_FIELD_NUMBER: _builtins.int
+    AMBIGUITY_FIELD_NUMBER: _builtins.int
+    SOURCE_UPSTREAM_ASN_FIELD_NUMBER: _builtins.int
+    SINK_UPSTREAM_ASN_FIELD_NUMBER: _builtins.int
+    UPPER_BPS_FIELD_NUMBER: _builtins.int
+    LOWER_BPS_FIELD_NUMBER: _builtins.int
+    CORE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ONE_SIDED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    address: _builtins.bytes
+    common_asn: _builtins.int
+    """Where the two trees meet; 0 without an estimate."""
+    runner_up_asn: _builtins.int
+    """The second best, and how many AS hops longer the way by it is; 0 AS hops: the lesser rules
+    decided.
+    """
+    ambiguity: _builtins.int
+    source_upstream_asn: _builtins.int
+    """Neighbours of both ends' ASes, by which the branches of both trees are named."""
+    sink_upstream_asn: _builtins.int
+    upper_bps: _builtins.int
+    """The lesser of what the two branches have. At most upper_bps; lower_bps says that both edges
+    have at least so much, nothing of what lies between them.
+    """
+    lower_bps: _builtins.int
+    core: _builtins.bool
+    """Neither edge limits the path as far as is known: its bottleneck may lie in the core."""
+    reason: _builtins.str
+    """Why there is none: "no_common_as", "no_bandwidth", "same_as", or "asmap_missing"."""
+    one_sided: _builtins.bool
+    """Only one of the two edges was measured: upper_bps holds, but the other one may have less."""
+    @_builtins.property
+    def asns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """ASes from the source to the destination: up to the common one, and down from it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        address: _builtins.bytes = ...,
+        asns: _abc.Iterable[_builtins.int] | None = ...,
+        common_asn: _builtins.int = ...,
+        runner_up_asn: _builtins.int | None = ...,
+        ambiguity: _builtins.int | None = ...,
+        source_upstream_asn: _builtins.int = ...,
+        sink_upstream_asn: _builtins.int = ...,
+        upper_bps: _builtins.int | None = ...,
+        lower_bps: _builtins.int | None = ...,
+        core: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        one_sided: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ambiguity", b"_ambiguity", "_lower_bps", b"_lower_bps", "_runner_up_asn", b"_runner_up_asn", "_upper_bps", b"_upper_bps", "ambiguity", b"ambiguity", "lower_bps", b"lower_bps", "runner_up_asn", b"runner_up_asn", "upper_bps", b"upper_bps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ambiguity", b"_ambiguity", "_lower_bps", b"_lower_bps", "_runner_up_asn", b"_runner_up_asn", "_upper_bps", b"_upper_bps", "address", b"address", "ambiguity", b"ambiguity", "asns", b"asns", "common_asn", b"common_asn", "core", b"core", "lower_bps", b"lower_bps", "name", b"name", "one_sided", b"one_sided", "reason", b"reason", "runner_up_asn", b"runner_up_asn", "sink_upstream_asn", b"sink_upstream_asn", "source_upstream_asn", b"source_upstream_asn", "upper_bps", b"upper_bps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ambiguity: _TypeAlias = _typing.Literal["ambiguity"]  # noqa: Y015
+    _WhichOneofArgType__ambiguity: _TypeAlias = _typing.Literal["_ambiguity", b"_ambiguity"]  # noqa: Y015
+    _WhichOneofReturnType__lower_bps: _TypeAlias = _typing.Literal["lower_bps"]  # noqa: Y015
+    _WhichOneofArgType__lower_bps: _TypeAlias = _typing.Literal["_lower_bps", b"_lower_bps"]  # noqa: Y015
+    _WhichOneofReturnType__runner_up_asn: _TypeAlias = _typing.Literal["runner_up_asn"]  # noqa: Y015
+    _WhichOneofArgType__runner_up_asn: _TypeAlias = _typing.Literal["_runner_up_asn", b"_runner_up_asn"]  # noqa: Y015
+    _WhichOneofReturnType__upper_bps: _TypeAlias = _typing.Literal["upper_bps"]  # noqa: Y015
+    _WhichOneofArgType__upper_bps: _TypeAlias = _typing.Literal["_upper_bps", b"_upper_bps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ambiguity) -> _WhichOneofReturnType__ambiguity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower_bps) -> _WhichOneofReturnType__lower_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__runner_up_asn) -> _WhichOneofReturnType__runner_up_asn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper_bps) -> _WhichOneofReturnType__upper_bps | None: ...
+
+Global___BrouteEstimate: _TypeAlias = BrouteEstimate  # noqa: Y015
+
+@_typing.final
 class BrouteResult(_message.Message):
-    """Edge bandwidth summary of one destination."""
+    """Edge bandwidth summary of one end node."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -439,6 +581,9 @@ class BrouteResult(_message.Message):
     AS_MAP_FIELD_NUMBER: _builtins.int
     LANDMARKS_FIELD_NUMBER: _builtins.int
     DESTINATION_SILENT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ROOT_ASN_FIELD_NUMBER: _builtins.int
+    ESTIMATES_FIELD_NUMBER: _builtins.int
     coverage_ratio: _builtins.float
     """Share of the agents with a usable route whose branch has a bound, 0..1."""
     routes: _builtins.int
@@ -450,18 +595,26 @@ class BrouteResult(_message.Message):
     """False: there was no address-to-AS map, so branches are told apart by addresses alone."""
     destination_silent: _builtins.bool
     """The destination answered no traceroute: branches end at the last router that did."""
+    source: _builtins.bool
+    """The ways lead out of the end node: this is its source tree."""
+    root_asn: _builtins.int
+    """The end node's AS; 0 = unknown."""
     @_builtins.property
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteBranch]:
         """Those that more agents come by first."""
 
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteNode]:
-        """The AS-level sink tree (a directed acyclic graph where an AS has two ways on)."""
+        """The AS-level sink or source tree (a directed acyclic graph where an AS has two ways on)."""
 
     @_builtins.property
     def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteEdge]: ...
     @_builtins.property
     def landmarks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteLandmark]: ...
+    @_builtins.property
+    def estimates(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrouteEstimate]:
+        """Of paths from here to others."""
+
     def __init__(
         self,
         *,
@@ -475,10 +628,13 @@ class BrouteResult(_message.Message):
         as_map: _builtins.bool = ...,
         landmarks: _abc.Iterable[Global___BrouteLandmark] | None = ...,
         destination_silent: _builtins.bool = ...,
+        source: _builtins.bool = ...,
+        root_asn: _builtins.int = ...,
+        estimates: _abc.Iterable[Global___BrouteEstimate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_map", b"as_map", "branches", b"branches", "coverage_ratio", b"coverage_ratio", "destination_silent", b"destination_silent", "edges", b"edges", "landmarks", b"landmarks", "nodes", b"nodes", "routes", b"routes", "routes_discarded", b"routes_discarded", "unmapped_hops", b"unmapped_hops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_map", b"as_map", "branches", b"branches", "coverage_ratio", b"coverage_ratio", "destination_silent", b"destination_silent", "edges", b"edges", "estimates", b"estimates", "landmarks", b"landmarks", "nodes", b"nodes", "root_asn", b"root_asn", "routes", b"routes", "routes_discarded", b"routes_discarded", "source", b"source", "unmapped_hops", b"unmapped_hops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import attrs
@@ -141,6 +142,8 @@ class Rig:
     clock: Clock = attrs.field(factory=Clock)
     interrupts: Interrupts = attrs.field(factory=Interrupts)
     settings: Settings | None = None
+    # This host's own address; "" = it cannot be told.
+    own: str = ""
 
     def run(self, *arguments: str) -> int:
         return run(arguments, Shell(self.environ, self._runtime, lambda: 0.0))
@@ -155,6 +158,7 @@ class Rig:
             interrupts=self.interrupts,
             partner=lambda: self.partner,
             answerer=lambda: self.answerer,
+            own_address=lambda target: ip_address(self.own) if self.own else None,
         )
 
     def _runtime(self, settings: Settings) -> Any:

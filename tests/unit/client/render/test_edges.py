@@ -1,7 +1,14 @@
 from __future__ import annotations
 
 from emodis.client.render.answers import answers
-from emodis.client.render.edges import bound, explained, landmark_lines, links_lines, summary
+from emodis.client.render.edges import (
+    bound,
+    estimates_grid,
+    explained,
+    landmark_lines,
+    links_lines,
+    summary,
+)
 from emodis.wire.v1.broute_pb2 import BrouteBranch
 from emodis.wire.v1.client_pb2 import Choice, Selected
 from tests.unit.client.builders import broute, report, result
@@ -68,3 +75,29 @@ def test_why_each_agent_was_chosen() -> None:
         "    to w1 by AS65002: 10.1.0.1 → 10.6.0.2",
         "  nobody chosen sees: to w1 by AS65003: 10.9.0.1 → 10.6.0.2",
     ]
+
+
+def test_ways_out_and_what_follows_for_paths_nobody_measured() -> None:
+    value = broute()
+    value.source = True
+    value.routes = 3
+    value.estimates.add(
+        name="w1", address=bytes([10, 6, 0, 2]), asns=[1, 2, 3], common_asn=2, upper_bps=8_000_000
+    )
+    value.estimates.add(name="w2", asns=[1, 2], common_asn=2, lower_bps=50_000_000, core=True)
+    value.estimates.add(name="w3", reason="no_common_as")
+    value.estimates.add(
+        name="w4", common_asn=2, upper_bps=1, runner_up_asn=9, ambiguity=0, one_sided=True
+    )
+    made = report("broute", result("", value), upstream=True)
+    (sentence,) = answers(made)
+    assert sentence.startswith("From this host 3 ways out are known: ")
+    assert "3 landmarks" in sentence
+    assert made.agent_name("") == "this host"
+    rows = [[str(cell) for cell in row.cells] for row in estimates_grid(made, value).rows]
+    assert rows[0][:3] == ["w1 (10.6.0.2)", "≤ 8.0", "1 2 3"]
+    assert rows[1][-1] == "its bottleneck may lie in the core"
+    assert "no estimate" in rows[2][-1]
+    assert rows[3][-1] == (
+        "one of its edges was not measured and may have less; or they meet in AS9"
+    )
