@@ -33,7 +33,7 @@ from emodis.techniques.pathneck_pacing import (
 )
 from emodis.techniques.pathneck_result import build
 from emodis.techniques.pathneck_talk import IPV6_LONGER_BYTES, LEAST_TRAINS, converse
-from emodis.techniques.pathneck_trace import TRACE_LIMIT_S
+from emodis.techniques.pathneck_trace import KINDS, TRACE_LIMIT_S
 from emodis.techniques.skeleton import DONE, Skeleton, failed, grade
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import BLAME_TARGET, Body
@@ -73,8 +73,11 @@ class Parameters:
         text="how the destination is kept from answering the load: by a wrong checksum, not at "
         "all, or because it is the client and listens (auto: the best that works)",
     )
+    proto: str = choice("udp", *KINDS, text="what the probes are made of")
 
     def __attrs_post_init__(self) -> None:
+        if self.mute == "coop" and self.proto != "udp":
+            raise BadParameters("mute=coop is for proto=udp: the client listens on a UDP port")
         packets = self.trains * (self.load_packets + 2 * self.max_ttl)
         if packets > MOST_PACKETS:
             raise BadParameters(
@@ -146,7 +149,9 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Measure, then estimate; with an audible load where nothing can be muted."""
-        cooperation = context.cooperation if chosen.mute in {"auto", "coop"} else None
+        cooperation = context.cooperation
+        if chosen.mute not in {"auto", "coop"} or chosen.proto != "udp":
+            cooperation = None
         if chosen.mute == "coop" and cooperation is None:
             return _uncooperative()
         if not context.can_mute and chosen.mute != "coop":

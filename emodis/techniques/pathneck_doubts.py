@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emodis.packets.model import ReplyKind
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
-from emodis.techniques.arrival import arrived
-from emodis.techniques.pathneck_gaps import Readings
+from emodis.techniques.arrival import refused as is_refusal
+from emodis.techniques.pathneck_gaps import Readings, probe_proto
 from emodis.techniques.segmentation import Threshold
 from emodis.techniques.skeleton import failed, grade
 from emodis.techniques.stats import median, scaled_mad
@@ -36,7 +35,9 @@ def failure(observations: PathneckObservations, readings: Readings) -> Ending:
     probes = _all_probes(observations)
     if not any(probe.HasField("sent_ns") for probe in probes):
         return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
-    refused = next((probe for probe in probes if _is_refusal(probe, observations.target)), None)
+    target, proto = observations.target, probe_proto(observations)
+    refusals = (probe for probe in probes if is_refusal(probe, target, proto=proto))
+    refused = next(refusals, None)
     if refused is not None and not readings.kept:
         return failed(
             f"unreachable({refused.icmp_code})",
@@ -169,8 +170,3 @@ def _all_probes(observations: PathneckObservations) -> Sequence[ProbeRecord]:
 def _groups(observations: PathneckObservations) -> Sequence[TrainRecord]:
     trains = (train.train for train in observations.trains)
     return [*observations.greetings, *observations.trace, *trains]
-
-
-def _is_refusal(probe: ProbeRecord, target: bytes) -> bool:
-    kind = records.reply_kind(probe)
-    return kind is ReplyKind.UNREACHABLE and not arrived(probe, target)

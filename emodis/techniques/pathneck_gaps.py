@@ -68,6 +68,11 @@ def read(observations: PathneckObservations) -> Readings:
     return _measure(kept, tuple(discarded), route, unstable=2 * len(kept) < len(candidates))
 
 
+def probe_proto(observations: PathneckObservations) -> str:
+    """What the probes were made of: "udp" or "icmp"."""
+    return observations.proto or "udp"
+
+
 def head(train: PathneckTrain, ttl: int) -> ProbeRecord:
     """The measurement packet that expires at a hop before the load has passed."""
     return train.train.probes[ttl - 1]

@@ -80,7 +80,8 @@ def last_link(observations: PathneckObservations, readings: Readings) -> str:
     if readings.hops not in readings.ttls:
         return "unmeasured"
     answers = (gaps.head(train, readings.hops) for train in readings.kept)
-    measured = any(arrived(answer, observations.target) for answer in answers)
+    target, proto = observations.target, gaps.probe_proto(observations)
+    measured = any(arrived(answer, target, proto=proto) for answer in answers)
     return "measured" if measured else "unmeasured"
 
 

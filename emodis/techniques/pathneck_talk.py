@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 
 from emodis.packets.flow import UDP_PORT
-from emodis.packets.model import Address, Kind, Probe, Train, TrainOutcome
+from emodis.packets.model import Address, Probe, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
 from emodis.techniques.base import Cooperation
@@ -25,7 +25,7 @@ from emodis.techniques.pathneck_result import (
     first_lost_tail,
     mute_is_filtered,
 )
-from emodis.techniques.pathneck_trace import Horizon, horizon, look
+from emodis.techniques.pathneck_trace import KINDS, Horizon, horizon, look
 from emodis.techniques.stats import NS_PER_S
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain, TrainRecord
 
@@ -66,6 +66,8 @@ class Chosen(Protocol):
     def drain_s(self) -> float: ...
     @property
     def mute(self) -> str: ...
+    @property
+    def proto(self) -> str: ...
 
 
 def converse(
@@ -86,6 +88,7 @@ def converse(
     observations = PathneckObservations(
         target=address.packed,
         measurement_size_bytes=chosen.measurement_size_bytes + longer_bytes,
+        proto=chosen.proto,
     )
     partner = None
     if cooperation is not None and (yield from greet(cooperation, observations)):
@@ -93,7 +96,7 @@ def converse(
     if _is_over(chosen, observations, partner):
         return observations
     yield from look(chosen, observations, partner)
-    found = horizon(observations.trace, observations.target)
+    found = horizon(observations)
     if found is None or any(train.cut_short for train in observations.trace):
         return observations
     if len(found.answering) + 1 < LEAST_PLACES:
@@ -229,7 +232,7 @@ class _Course:
         interval_ns = pause_ns(train_bytes) if self.observations.trains else 0
         expected = self.watch.expected
         return Train(
-            kind=Kind.UDP,
+            kind=KINDS[gaps.probe_proto(self.observations)],
             probes=probes,
             wait_ns=self.pacing.wait_ns(train_bytes),
             settle_ns=self.pacing.settle_ns(train_bytes),

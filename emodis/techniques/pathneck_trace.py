@@ -6,19 +6,21 @@ handful of answers that it gives, and the first trains would then find it silent
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import attrs
 
 from emodis.packets.flow import UDP_PORT
-from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
+from emodis.packets.model import Kind, Probe, Train, TrainOutcome
 from emodis.techniques import records
-from emodis.techniques.arrival import arrived, destination_ttl
+from emodis.techniques.arrival import arrived, destination_ttl, refused
 from emodis.techniques.base import Cooperation
+from emodis.techniques.pathneck_gaps import probe_proto
 from emodis.techniques.stats import NS_PER_MS
-from emodis.wire.v1.techniques_pb2 import PathneckObservations, ProbeRecord, TrainRecord
+from emodis.wire.v1.techniques_pb2 import PathneckObservations
 
+KINDS = {"udp": Kind.UDP, "icmp": Kind.ICMP_ECHO}
 _FIRST_CHUNK = 4
 _WAIT_NS = 1_000 * NS_PER_MS
 _SETTLE_NS = 500 * NS_PER_MS
@@ -54,7 +56,7 @@ def look(
     size_bytes = observations.measurement_size_bytes
     for ttls in _chunks(limits.max_ttl):
         train = Train(
-            kind=Kind.UDP,
+            kind=KINDS[probe_proto(observations)],
             probes=tuple(Probe(ttl=ttl, size_bytes=size_bytes) for ttl in ttls),
             wait_ns=_WAIT_NS,
             settle_ns=_SETTLE_NS,
@@ -63,16 +65,17 @@ def look(
         )
         outcome = yield train
         observations.trace.append(records.to_record(train, outcome))
-        if outcome.cut_short or _is_over(observations.trace, observations.target):
+        if outcome.cut_short or _is_over(observations):
             return
 
 
-def horizon(trace: Sequence[TrainRecord], target: bytes) -> Horizon | None:
-    """What a trace found; None if nobody answered, or a router said there is no way."""
+def horizon(observations: PathneckObservations) -> Horizon | None:
+    """What the look found; None if nobody answered, or a router said there is no way."""
+    trace, target, proto = observations.trace, observations.target, probe_proto(observations)
     probes = [probe for train in trace for probe in train.probes if probe.HasField("received_ns")]
-    if not probes or any(_refused(probe, target) for probe in probes):
+    if not probes or any(refused(probe, target, proto=proto) for probe in probes):
         return None
-    reached = destination_ttl(trace, target)
+    reached = destination_ttl(trace, target, proto=proto)
     hops = max(probe.ttl for probe in probes) if reached is None else reached
     heard = [probe for probe in probes if probe.ttl <= hops]
     return Horizon(
@@ -90,14 +93,13 @@ def _chunks(max_ttl: int) -> Iterator[range]:
         width = start - 1
 
 
-def _is_over(trace: Sequence[TrainRecord], target: bytes) -> bool:
-    probes = [probe for train in trace for probe in train.probes]
-    if any(arrived(probe, target) or _refused(probe, target) for probe in probes):
+def _is_over(observations: PathneckObservations) -> bool:
+    target, proto = observations.target, probe_proto(observations)
+    probes = [probe for train in observations.trace for probe in train.probes]
+    if any(
+        arrived(probe, target, proto=proto) or refused(probe, target, proto=proto)
+        for probe in probes
+    ):
         return True
     heard = max((p.ttl for p in probes if p.HasField("received_ns")), default=0)
     return probes[-1].ttl - heard >= _GAP_LIMIT
-
-
-def _refused(probe: ProbeRecord, target: bytes) -> bool:
-    unreachable = records.reply_kind(probe) is ReplyKind.UNREACHABLE
-    return unreachable and not arrived(probe, target)

@@ -12,6 +12,7 @@ import pytest
 from emodis.lab import topofile
 from emodis.lab.deployment import Deployment, program
 from emodis.lab.lab import Lab
+from emodis.lab.unprivileged import wrapped
 
 pytestmark = pytest.mark.lab
 
@@ -115,3 +116,17 @@ def test_who_insists_on_the_client_is_told_why_not(cooperative: Deployment) -> N
     done = cooperative.client("c1", *asked)
     assert done.returncode == 1
     assert "The destination does not take part, which mute=coop needs" in done.stdout
+
+
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_by_icmp_the_last_link_is_measured_without_patience(path_lab: Lab, ordinary: bool) -> None:
+    command = [program("emodis-client"), "measure", "--tech", "pathneck", "-o", "proto=icmp"]
+    command += ["-o", "trains=5", "--format", "json", "h2"]
+    command = wrapped(command) if ordinary else command
+    done = path_lab.run("h1", command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    ((run,),) = [m["runs"] for m in json.loads(done.stdout)["measurements"]]
+    result = run["result"]
+    assert run["transport"] == ("unprivileged" if ordinary else "raw")
+    assert (result["last_link"], result["limiting_ttl"]) == ("measured", 0)
+    assert result["bottleneck"]["ttl"] == path_lab.truth("h1", "h2").choke.ttl

@@ -195,7 +195,7 @@ class Path:
             if ttl > 0 and not last and node.refuse_code is None:
                 passing.append((i, at_ns, ttl))
                 continue
-            if last and probe.muted and train.kind is Kind.UDP:
+            if last and probe.muted:
                 continue
             listening = (
                 last and node.listens is not None and node.listens == (train.port, train.tag)

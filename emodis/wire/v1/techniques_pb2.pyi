@@ -1019,6 +1019,7 @@ class PathneckParameters(_message.Message):
     MAX_TTL_FIELD_NUMBER: _builtins.int
     DRAIN_S_FIELD_NUMBER: _builtins.int
     MUTE_FIELD_NUMBER: _builtins.int
+    PROTO_FIELD_NUMBER: _builtins.int
     trains: _builtins.int
     interval_s: _builtins.float
     """The floor of the adaptive time between trains, and how far it may grow beyond the train itself."""
@@ -1032,6 +1033,8 @@ class PathneckParameters(_message.Message):
     drain_s: _builtins.float
     mute: _builtins.str
     """"auto", "badsum", "none" or "coop"."""
+    proto: _builtins.str
+    """"udp" or "icmp". Fields with presence are newer than the first version: absent means their default."""
     def __init__(
         self,
         *,
@@ -1045,12 +1048,15 @@ class PathneckParameters(_message.Message):
         max_ttl: _builtins.int = ...,
         drain_s: _builtins.float = ...,
         mute: _builtins.str = ...,
+        proto: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_proto", b"_proto", "proto", b"proto"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "drain_s", b"drain_s", "interval_s", b"interval_s", "load_packets", b"load_packets", "load_size_bytes", b"load_size_bytes", "max_interval_s", b"max_interval_s", "max_ttl", b"max_ttl", "measurement_size_bytes", b"measurement_size_bytes", "mute", b"mute", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_proto", b"_proto", "adaptive", b"adaptive", "drain_s", b"drain_s", "interval_s", b"interval_s", "load_packets", b"load_packets", "load_size_bytes", b"load_size_bytes", "max_interval_s", b"max_interval_s", "max_ttl", b"max_ttl", "measurement_size_bytes", b"measurement_size_bytes", "mute", b"mute", "proto", b"proto", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__proto: _TypeAlias = _typing.Literal["proto"]  # noqa: Y015
+    _WhichOneofArgType__proto: _TypeAlias = _typing.Literal["_proto", b"_proto"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proto) -> _WhichOneofReturnType__proto | None: ...
 
 Global___PathneckParameters: _TypeAlias = PathneckParameters  # noqa: Y015
 
@@ -1104,6 +1110,7 @@ class PathneckObservations(_message.Message):
     LIMITING_TTL_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     GREETINGS_FIELD_NUMBER: _builtins.int
+    PROTO_FIELD_NUMBER: _builtins.int
     measurement_size_bytes: _builtins.int
     longest_interval_ns: _builtins.int
     """Longest pause that was needed between two trains."""
@@ -1111,6 +1118,8 @@ class PathneckObservations(_message.Message):
     """TTL of the hop that made the pause grow; 0 = none."""
     target: _builtins.bytes
     """The destination's address, 4 or 16 bytes."""
+    proto: _builtins.str
+    """"udp" or "icmp"; empty in old observations: UDP."""
     @_builtins.property
     def trace(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainRecord]:
         """The look at the path before the first train."""
@@ -1131,10 +1140,11 @@ class PathneckObservations(_message.Message):
         limiting_ttl: _builtins.int = ...,
         target: _builtins.bytes = ...,
         greetings: _abc.Iterable[Global___TrainRecord] | None = ...,
+        proto: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["greetings", b"greetings", "limiting_ttl", b"limiting_ttl", "longest_interval_ns", b"longest_interval_ns", "measurement_size_bytes", b"measurement_size_bytes", "target", b"target", "trace", b"trace", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["greetings", b"greetings", "limiting_ttl", b"limiting_ttl", "longest_interval_ns", b"longest_interval_ns", "measurement_size_bytes", b"measurement_size_bytes", "proto", b"proto", "target", b"target", "trace", b"trace", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

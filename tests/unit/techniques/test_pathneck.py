@@ -323,3 +323,8 @@ def test_large_trains_are_expected_to_take_their_time() -> None:
     options = {"load_packets": "1000", "load_size_bytes": "1500", "trains": "3", "adaptive": "off"}
     # 1.5 MB at 10 Mbit/s, half as much again between two of them.
     assert PATHNECK.expected(PATHNECK.call(options)).duration_s == pytest.approx(4.6, abs=0.1)
+
+
+def test_cooperation_is_by_udp() -> None:
+    with pytest.raises(BadParameters, match="proto=udp"):
+        PATHNECK.call({"mute": "coop", "proto": "icmp"})

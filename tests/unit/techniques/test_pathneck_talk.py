@@ -367,3 +367,20 @@ def test_a_destination_that_leaves_in_mid_run_is_given_up() -> None:
     network.nodes[-1].silent = True
     readings = gaps.read(changing(network, leave))
     assert readings.ttls == (0, 1, 2, 3, 4, 5)
+
+
+def test_by_icmp_the_destination_echoes_head_and_tail() -> None:
+    network = path(QUICK)
+    observations = talk(network, proto="icmp")
+    assert {train.kind for train in network.sent} == {Kind.ICMP_ECHO}
+    readings = gaps.read(observations)
+    assert readings.ttls == (0, 1, 2, 3, 4, 5, 6)
+    assert {p.icmp_type for p in observations.trains[0].train.probes[5:6]} == {0}
+
+
+def test_by_icmp_a_port_unreachable_is_a_firewall_not_the_destination() -> None:
+    network = path(QUICK)
+    network.nodes[3].refuse_code = 3
+    observations = talk(network, proto="icmp")
+    assert not observations.trains
+    assert talk(path(QUICK), proto="udp").trains

@@ -13,7 +13,7 @@ from tests.support.fluid import MS, TARGET, Path, drive, path
 def found(network: Path, **parameters: Any) -> Horizon | None:
     observations = PathneckObservations(target=TARGET.packed)
     drive(look(Parameters(**parameters), observations), network)
-    return horizon(observations.trace, TARGET.packed)
+    return horizon(observations)
 
 
 def asked(network: Path) -> list[list[int]]:
