@@ -49,7 +49,7 @@ fuzz: $(STAMP)  ## minutes of random input for the tests that draw theirs
 bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures are reported of; hours
 	@mkdir -p .build
 	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 400 --others 60 --flat 100 \
-	  --destinations 20 --json .build/accuracy.json --resume $(ARGS)
+	  --destinations 20 --jobs 2 --json .build/accuracy.json --resume $(ARGS)
 	@$(BIN)/emodis-lab bench timing --json .build/timing.json
 	@$(BIN)/emodis-lab bench report .build/accuracy.json .build/timing.json --into docs/accuracy.md
 

@@ -75,9 +75,8 @@ def run(
     """
     trials = list(known)
     tasks = list(plan.tasks(known))
-    # What is paced precisely has the machine for itself.
-    together = [task for task in tasks if not task.paired]
-    apart = [task for task in tasks if task.paired]
+    together = [task for task in tasks if not task.alone]
+    apart = [task for task in tasks if task.alone]
     for group, workers in ((together, jobs), (apart, 1)):
         for found in _measured(group, workers):
             trials += found

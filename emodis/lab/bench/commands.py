@@ -64,7 +64,7 @@ def _measuring(command: Any) -> Any:
             "--jobs",
             default=1,
             type=click.IntRange(1, 8),
-            help="Paths at a time, where nothing is paced; disturbs timing a little. [1]",
+            help="Paths at a time; igi and broute are measured alone. [1]",
         ),
         click.option(
             "--access",
@@ -147,11 +147,16 @@ def timing(parts: tuple[str, ...], rounds: int | None, file: str | None) -> None
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--into", metavar="PAGE", help="Put it there, between the two marks for figures.")
 def report(files: tuple[str, ...], into: str | None) -> None:
-    """What accuracy and timing left in each FILE, as Markdown, targets included."""
-    from emodis.lab.bench.document import read
-    from emodis.lab.bench.report import filled, markdown
+    """What accuracy and timing left in each FILE, as Markdown, targets included.
 
-    lines = [line for file in files for line in markdown(read(Path(file)))]
+    Of two files of the same paths, one with all rights and one without, it says the difference.
+    """
+    from emodis.lab.bench.document import read
+    from emodis.lab.bench.report import differences, filled, markdown
+
+    found = [read(Path(file)) for file in files]
+    lines = [line for one in found for line in markdown(one)]
+    lines += differences(found)
     if into is None:
         click.echo("\n".join(lines))
         return

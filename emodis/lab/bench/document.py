@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emodis import __version__
+import emodis
 from emodis.lab.errors import LabError
 
 SCHEMA = "emodis.accuracy/2"
@@ -22,7 +22,7 @@ GIT_TIMEOUT_S = 10.0
 
 def origin() -> dict[str, Any]:
     """With what and where: version, commit ("" outside a checkout; "+" with changes), machine."""
-    return {"software": f"emodis {__version__}", "commit": _commit(), "machine": _machine()}
+    return {"software": f"emodis {emodis.__version__}", "commit": _commit(), "machine": _machine()}
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
@@ -75,12 +75,19 @@ def continuable(file: Path, now: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _commit() -> str:
+    """Changes count only in the package: figures written into a page are none."""
+    package = Path(emodis.__file__).parent
+    name = _git(package, "describe", "--always", "--exclude=*")
+    return name + ("+" if name and _git(package, "status", "--porcelain", ".") else "")
+
+
+def _git(directory: Path, *words: str) -> str:
     git = shutil.which("git")
     if git is None:
         return ""
     said = subprocess.run(
-        [git, "describe", "--always", "--exclude=*", "--dirty=+"],
-        cwd=Path(__file__).parent,
+        [git, *words],
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=GIT_TIMEOUT_S,

@@ -36,9 +36,10 @@ class Task:
     access: Access = Access.FULL
 
     @property
-    def paired(self) -> bool:
-        """Something here needs the processors for itself."""
-        return any(SUBJECTS[technique].paired for technique in self.techniques)
+    def alone(self) -> bool:
+        """Something here needs the processors for itself: paced trains, or many daemons."""
+        paired = any(SUBJECTS[technique].paired for technique in self.techniques)
+        return paired or self.kind == broute.KIND
 
 
 def measure(task: Task) -> list[Trial]:

@@ -11,8 +11,11 @@ from emodis.lab.bench.comparison import Comparison
 from emodis.lab.bench.subjects import tally
 from emodis.lab.bench.tally import COLUMNS, Share
 from emodis.lab.bench.targets import verdict
+from emodis.lab.bench.trial import Trial
 from emodis.lab.errors import LabError
 
+# Without root, of the share of right answers.
+MOST_POINTS_APART = 3
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -32,6 +35,44 @@ def markdown(found: Mapping[str, Any]) -> Iterator[str]:
                 raise LabError(f"this version of emodis-lab cannot read {other!r}; measure again")
     except (KeyError, TypeError) as error:
         raise LabError(f"the file is not whole ({error}); measure again") from error
+
+
+def differences(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What the rights of the measuring host change, where the same paths were measured with both.
+
+    Only paths that are in both documents count.
+    """
+    by_access = {found.get("access"): found for found in documents}
+    full, without = by_access.get("full"), by_access.get("unprivileged")
+    if full is None or without is None or full["seeds"] != without["seeds"]:
+        return
+    with_rights, without_any = _by_path(full), _by_path(without)
+    both = sorted(with_rights.keys() & without_any.keys())
+    others = {_row(share): share for share in tally([without_any[key] for key in both])}
+    shares = [share for share in tally([with_rights[key] for key in both]) if _row(share) in others]
+    yield from ("", "**With all rights and without capabilities, on the same paths.**", "")
+    rows = (_difference(share, others[_row(share)]) for share in shares)
+    yield from _table(["", "full", "without", "points apart", "at most", "met"], rows)
+
+
+def _by_path(found: Mapping[str, Any]) -> dict[tuple[str, str, int], Trial]:
+    trials = accuracy.trials_of(found)
+    return {(trial.TECHNIQUE, trial.kind, trial.number): trial for trial in trials}
+
+
+def _row(share: Share) -> tuple[str, str]:
+    return share.technique, share.label
+
+
+def _difference(full: Share, without: Share) -> Sequence[str]:
+    points = 100 * abs(full.ratio - without.ratio)
+    return (
+        f"{full.technique}: {full.label.strip()}",
+        *(f"{share.hits}/{share.trials}" for share in (full, without)),
+        f"{points:.1f}",
+        f"{MOST_POINTS_APART:g}",
+        "yes" if points <= MOST_POINTS_APART else "NO",
+    )
 
 
 def filled(page: str, lines: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ class Subject:
     compare: Callable[..., Trial] | None = None
     # Words of the command line behind --tech.
     words: Sequence[str] = ()
-    # Needs an agent at the source; and the processors for itself, because its trains are paced.
+    # Needs an agent at the source.
     paired: bool = False
 
 

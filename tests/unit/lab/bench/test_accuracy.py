@@ -86,7 +86,7 @@ def test_the_command_keeps_its_trials(tmp_path: Path) -> None:
 def test_each_technique_is_asked_where_it_can_tell_something(tasks: list[Task]) -> None:
     done = command("--paths", "1", "--others", "1", "--flat", "1", "--destinations", "1")
     assert done.exit_code == 0, done.output
-    # Available bandwidth comes last, when nothing else is under way.
+    # What needs the machine for itself comes last, when nothing else is under way.
     assert [(task.kind, " ".join(task.techniques)) for task in tasks] == [
         ("clear", "pathneck"),
         ("tight", "pathneck"),
@@ -95,8 +95,8 @@ def test_each_technique_is_asked_where_it_can_tell_something(tasks: list[Task]) 
         ("lossy", "traceroute loss pathneck"),
         ("far", "traceroute ping"),
         ("flat", "pathneck"),
-        ("internet", "broute"),
         ("room", "igi"),
+        ("internet", "broute"),
     ]
     assert "igi room-0" in done.output
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from emodis.lab.bench.paths import Seeds
 from emodis.lab.bench.subjects import SUBJECTS, tally
 from emodis.lab.bench.targets import TARGETS, verdict
 from emodis.lab.bench.timing import content as timing_content
-from emodis.lab.bench.trial import Trial
+from emodis.lab.bench.trial import Access, Trial
 from emodis.lab.cli import lab
 from tests.unit.lab.bench.builders import bandwidth, loss, trial
 from tests.unit.lab.bench.test_timing import ROW
@@ -78,6 +79,19 @@ def test_times_have_a_table_too(tmp_path: Path) -> None:
     done = report(str(path))
     assert "| ping, median RTT | 120.00 µs | C reference 110.00 µs |" in done.output
     assert "- no compiler" in done.output
+
+
+def test_what_missing_rights_change_is_said_of_the_same_paths(tmp_path: Path) -> None:
+    def document(name: str, access: Access, trials: Sequence[Trial]) -> str:
+        plan = Plan(counts={}, techniques=["pathneck"], seeds=Seeds.REPORTED, access=access)
+        return str(written(tmp_path / name, content(plan, trials)))
+
+    full = document("full.json", Access.FULL, [trial(number=k) for k in range(50)])
+    some = [trial(number=k, **({"named_ttl": 0} if k < 2 else {})) for k in range(25)]
+    without = document("without.json", Access.UNPRIVILEGED, some)
+    done = report(full, without)
+    assert "| pathneck: right link, clear, idle | 25/25 | 23/25 | 8.0 | 3 | NO |" in done.output
+    assert "capabilities, on the same paths" not in report(full, full).output
 
 
 def test_the_figures_of_a_page_are_replaced_and_nothing_else(file: Path, tmp_path: Path) -> None:
