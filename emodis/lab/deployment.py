@@ -82,6 +82,8 @@ class Deployment:
     master_host: str = "m1"
     # Agents run without any capability.
     unprivileged: bool = False
+    # And if so, whether they may open ICMP datagram sockets all the same.
+    echo: bool = True
     daemons: list[Daemon] = attrs.field(factory=list, init=False)
 
     @property
@@ -102,7 +104,9 @@ class Deployment:
         argv = [program("emodis-agent"), "run", "--insecure", "--master", self.master_uri]
         argv += ["--state-dir", str(self.home / host), "--place", host]
         argv += options
-        agent = self._start(host, host, wrapped(argv) if self.unprivileged else argv)
+        agent = self._start(
+            host, host, wrapped(argv, echo=self.echo) if self.unprivileged else argv
+        )
         if wait:
             agent.wait_for("online at")
         return agent

@@ -21,6 +21,7 @@ from emodis.packets.model import Address
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
+from emodis.techniques.kinds import Kinds
 from emodis.techniques.parameters import choice, flag, real, whole
 from emodis.techniques.pathneck_doubts import failure, quality
 from emodis.techniques.pathneck_estimator import VOTE_SHARE
@@ -36,7 +37,7 @@ from emodis.techniques.pathneck_talk import IPV6_LONGER_BYTES, LEAST_TRAINS, con
 from emodis.techniques.pathneck_trace import KINDS, TRACE_LIMIT_S
 from emodis.techniques.skeleton import DONE, Skeleton, failed, grade
 from emodis.wire.v1.client_pb2 import Policy
-from emodis.wire.v1.common_pb2 import BLAME_TARGET, Body
+from emodis.wire.v1.common_pb2 import BLAME_TARGET, PACKET_KIND_MUTED, Body
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckParameters, PathneckResult
 
 _SPARE_S = 5.0
@@ -146,6 +147,11 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
             sent_bytes=(chosen.max_ttl + GREETINGS) * chosen.longest_measurement_bytes
             + chosen.trains * chosen.largest_train_bytes,
         )
+
+    def kinds(self, chosen: Parameters) -> Kinds:
+        """Who insists on a wrong checksum needs somebody who can write one."""
+        insisting = {PACKET_KIND_MUTED} if chosen.mute == "badsum" else set()
+        return super().kinds(chosen) | insisting
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Measure, then estimate; with an audible load where nothing can be muted."""

@@ -7,6 +7,7 @@ from emodis.techniques.base import BadParameters
 from emodis.techniques.kinds import NOTHING, lacking, needed, words
 from emodis.wire.v1.common_pb2 import (
     PACKET_KIND_ICMP,
+    PACKET_KIND_MUTED,
     PACKET_KIND_TCP,
     PACKET_KIND_TCP_FLOW,
     PACKET_KIND_UDP,
@@ -33,6 +34,7 @@ from emodis.wire.v1.common_pb2 import (
         ("traceroute", {"proto": "icmp", "mda": "lite"}, {PACKET_KIND_ICMP}),
         # Load that cannot be muted is measured with all the same.
         ("pathneck", {}, {PACKET_KIND_UDP}),
+        ("pathneck", {"mute": "badsum"}, {PACKET_KIND_UDP, PACKET_KIND_MUTED}),
         ("igi", {}, {PACKET_KIND_UDP}),
         ("broute", {}, {PACKET_KIND_UDP}),
     ],
