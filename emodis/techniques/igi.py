@@ -14,6 +14,7 @@ from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.igi_result import measured
 from emodis.techniques.igi_search import (
+    SETTLE_BYTES,
     USUAL_PHASES,
     WORDS_NS,
     Parameters,
@@ -47,13 +48,13 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
     RESULT = IgiResult
 
     def usual(self, chosen: Parameters) -> Spend:
-        """A search of the usual length, none repeated."""
+        """A search of the usual length, none repeated, and what steadies its answer."""
         trains = chosen.repeats * USUAL_PHASES
         train_bytes = chosen.packets * (chosen.payload_bytes + headers_bytes(6))
         train_s = USUAL_TRAIN_S + WORDS_NS / NS_PER_S
         return Spend(
             duration_s=min(trains * train_s, chosen.max_time_s),
-            sent_bytes=min(trains * train_bytes, chosen.max_bytes),
+            sent_bytes=min(max(trains * train_bytes, SETTLE_BYTES), chosen.max_bytes),
         )
 
     def worst(self, chosen: Parameters) -> Spend:

@@ -137,6 +137,14 @@ def capacity(phases: Sequence[Phase]) -> Capacity | None:
     )
 
 
+def known_capacity_bps(phases: Sequence[Phase]) -> float | None:
+    """The capacity, where it is known well enough and the receiver shows each probe."""
+    found = capacity(phases)
+    if found is None or found.mode_ratio < LEAST_MODE_SHARE or quantum_ns(phases) is not None:
+        return None
+    return found.bps
+
+
 def competing_bps(phase: Phase, known: Capacity) -> int | None:
     """IGI: the rate of the cross traffic, from the stretched gaps at the turning point.
 

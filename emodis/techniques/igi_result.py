@@ -12,13 +12,15 @@ from emodis.techniques.igi_estimator import (
     Turning,
     capacity,
     competing_bps,
+    known_capacity_bps,
     least_bps,
     phases_of,
     quantum_ns,
     turning_point,
 )
+from emodis.techniques.igi_fit import fit, growths_of
 from emodis.techniques.skeleton import DONE, failed, grade
-from emodis.techniques.stats import median
+from emodis.techniques.stats import NS_PER_S, median
 from emodis.wire.v1.common_pb2 import BLAME_AGENT, BLAME_NETWORK, Ending, Quality
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiPhase, IgiResult
 
@@ -89,9 +91,8 @@ def _result(observations: IgiObservations, phases: Sequence[Phase], turning: Tur
     if turning.above is not None:
         result.high_bps = turning.above.rate_bps(turning.above.gap_out_ns)
     if turning.phase is not None and turning.below is not None:
-        gap_ns = turning.phase.gap_out_ns
-        result.ptr_bps = turning.phase.rate_bps(gap_ns)
-        result.turning_gap_ns = round(gap_ns)
+        result.ptr_bps = _ptr_bps(turning.phase, phases)
+        result.turning_gap_ns = round(8 * turning.phase.size_bytes * NS_PER_S / result.ptr_bps)
         lowest_bps = least_bps(turning.below, known if trustworthy else None)
         result.low_bps = min(result.ptr_bps, lowest_bps)
         if result.HasField("high_bps"):
@@ -99,6 +100,14 @@ def _result(observations: IgiObservations, phases: Sequence[Phase], turning: Tur
         if known is not None and trustworthy:
             _add_igi(result, turning.phase, known)
     return result
+
+
+def _ptr_bps(turning: Phase, phases: Sequence[Phase]) -> int:
+    """The rate at which growth begins; the first that did not grow, where none did before."""
+    found = fit(growths_of(phases), known_capacity_bps(phases))
+    if found is None or not found.trains or found.bps <= 0:
+        return turning.rate_bps(turning.gap_out_ns)
+    return round(found.bps)
 
 
 def _add_igi(result: IgiResult, phase: Phase, known: Capacity) -> None:

@@ -6,13 +6,15 @@ of a phase is asked of the same functions that estimate the result afterwards.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Generator
 
 import attrs
 
 from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
-from emodis.techniques.igi_estimator import Phase, phases_of
+from emodis.techniques.igi_estimator import Phase, known_capacity_bps, phases_of
+from emodis.techniques.igi_fit import Fit, fit, growths_of
 from emodis.techniques.igi_gaps import record, spoiled
 from emodis.techniques.parameters import flag, real, whole
 from emodis.techniques.stats import NS_PER_S
@@ -24,8 +26,20 @@ STEP = 0.25
 # This host's pace has an end, too: no faster than this, nor than half as fast as its bursts leave.
 SMALLEST_GAP_NS = 10_000
 SLOWER_THAN_BURST = 2
-# A train stretched so much is far from the turning point: go half of the way at once.
-JUMP = 1.5
+# A phase that arrived stretched says where the turning point may be: go there at once, but for so
+# much, and never slower than by this factor.
+JUMP_SHARE = 0.92
+MOST_JUMP = 3.0
+# Once the turning point is known: longer trains which are too fast by these shares of the capacity
+# in turn, until the run has taken so much, and at least so many.
+SETTLE_ABOVE = (0.14, 0.24)
+SETTLE_LONGER = 4
+SETTLE_BYTES = 950_000
+SETTLE_NS = 4_500_000_000
+SETTLE_TRAINS = 3
+# Good enough: a standard error of this share, of as many trains.
+GOOD_ERROR = 0.01
+GOOD_TRAINS = 6
 # Spoiled by this host so often in a row: it is too busy to measure.
 MOST_SPOILED = 10
 MOST_LOST = 3
@@ -92,7 +106,9 @@ class Search:
         """Say what to send, be told what became of it."""
         burst = yield from self._burst()
         if burst is not None:
-            yield from self._slow_down(burst)
+            last = yield from self._slow_down(burst)
+            if last is not None:
+                yield from self._settle(last + 1)
         return self.observations
 
     def _burst(self) -> Generator[PacedTrain, PacedOutcome, Phase | None]:
@@ -100,40 +116,77 @@ class Search:
         burst = yield from self._phase(0, 0)
         if burst is None or not self.chosen.adaptive:
             return burst
-        before = self._packets, self._size_bytes
-        if burst.gap_out_ns < SHORT_GAP_NS:
-            self._packets = max(self._packets, MORE_PACKETS)
+        before_bytes = self._size_bytes
         if burst.rate_bps(burst.gap_out_ns) > FAST_BPS:
             larger_bytes = LARGER_PAYLOAD_BYTES + headers_bytes(self.version)
             self._size_bytes = max(self._size_bytes, larger_bytes)
-        if self._size_bytes == before[1]:
+        if burst.gap_out_ns * self._size_bytes / before_bytes < SHORT_GAP_NS:
+            self._packets = max(self._packets, MORE_PACKETS)
+        if self._size_bytes == before_bytes:
             return burst
         return (yield from self._phase(0, 0))
 
-    def _slow_down(self, burst: Phase) -> Generator[PacedTrain, PacedOutcome, None]:
+    def _slow_down(self, burst: Phase) -> Generator[PacedTrain, PacedOutcome, int | None]:
+        """Phase by phase; the last one's number if they found the turning point."""
         own_pace_ns = max(SMALLEST_GAP_NS, SLOWER_THAN_BURST * burst.gap_in_ns)
         gap_ns, row = max(START * burst.gap_out_ns, own_pace_ns), 0
         for number in range(1, self.chosen.max_phases + 1):
             if self._size_bytes * 8 * NS_PER_S / gap_ns < self.chosen.min_rate_bps:
                 self.observations.stopped = "min_rate"
-                return
+                return None
             phase = yield from self._phase(number, round(gap_ns))
             if self.observations.stopped:
-                return
+                return None
             if phase is not None and phase.arrived_as_sent(self.chosen.epsilon_ratio):
                 row += 1
                 if row == self.chosen.confirm:
-                    return
+                    return number
             else:
                 row = 0
-            gap_ns = _next_gap_ns(gap_ns, phase, STEP * max(burst.gap_out_ns, own_pace_ns))
+            gap_ns = self._next_gap_ns(gap_ns, STEP * max(burst.gap_out_ns, own_pace_ns), row)
             self._lengthen(phase, gap_ns)
         self.observations.stopped = "max_phases"
+        return None
 
-    def _phase(self, number: int, gap_ns: int) -> Generator[PacedTrain, PacedOutcome, Phase | None]:
+    def _next_gap_ns(self, gap_ns: float, step_ns: float, row: int) -> float:
+        guess = None if row else self._guess()
+        if guess is None or guess.bps <= 0:
+            return gap_ns + step_ns
+        there_ns = JUMP_SHARE * self._gap_ns(guess.bps)
+        return max(gap_ns + step_ns, min(there_ns, MOST_JUMP * gap_ns))
+
+    def _settle(self, number: int) -> Generator[PacedTrain, PacedOutcome, None]:
+        """Longer trains, a little too fast, for a steadier answer."""
+        if self.chosen.adaptive:
+            self._packets = min(MOST_PACKETS, SETTLE_LONGER * self._packets)
+        for count in itertools.count():
+            guess = self._guess()
+            if guess is None or guess.bps <= 0 or _is_good(guess):
+                return
+            above = SETTLE_ABOVE[count % len(SETTLE_ABOVE)]
+            gap_ns = round(self._gap_ns(guess.bps + above * guess.capacity_bps))
+            if count >= SETTLE_TRAINS and not self._fits(gap_ns, SETTLE_BYTES, SETTLE_NS):
+                return
+            if not self._fits(gap_ns, self.chosen.max_bytes, self._most_ns):
+                return
+            yield from self._phase(number + count, gap_ns, repeats=1)
+            if self.observations.stopped:
+                return
+
+    def _guess(self) -> Fit | None:
+        """Where the turning point is, from all trains so far."""
+        phases = phases_of(self.observations.trains)
+        return fit(growths_of(phases), known_capacity_bps(phases))
+
+    def _gap_ns(self, rate_bps: float) -> float:
+        return self._size_bytes * 8 * NS_PER_S / rate_bps
+
+    def _phase(
+        self, number: int, gap_ns: int, repeats: int | None = None
+    ) -> Generator[PacedTrain, PacedOutcome, Phase | None]:
         """Good trains with one gap; None where it lost too much, or the search is over."""
         good = spoilt = lost = 0
-        while good < self.chosen.repeats:
+        while good < (repeats or self.chosen.repeats):
             train = yield from self._train(number, gap_ns)
             if train is None:
                 return None
@@ -177,18 +230,27 @@ class Search:
             gap_ns=gap_ns,
             progress=(min(number, USUAL_PHASES - 1), USUAL_PHASES),
         )
-        size_bytes = train.packets * train.size_bytes
-        if self._sent_bytes + size_bytes > self.chosen.max_bytes:
+        if not self._fits(gap_ns, self.chosen.max_bytes, 1 << 62):
             self.observations.stopped = "max_bytes"
             return None
-        if self._elapsed_ns + train.duration_ns + WORDS_NS > self.chosen.max_time_s * NS_PER_S:
+        if not self._fits(gap_ns, self.chosen.max_bytes, self._most_ns):
             self.observations.stopped = "max_time"
             return None
         outcome = yield train
-        self._sent_bytes += size_bytes
+        self._sent_bytes += train.packets * train.size_bytes
         self._elapsed_ns = outcome.elapsed_ns
         self.observations.trains.append(record(number, train, outcome))
         return self.observations.trains[-1]
+
+    def _fits(self, gap_ns: int, most_bytes: int, most_ns: int) -> bool:
+        """Whether one more train is within these totals of the run."""
+        ends_ns = self._elapsed_ns + (self._packets - 1) * gap_ns + WORDS_NS
+        sent_bytes = self._sent_bytes + self._packets * self._size_bytes
+        return sent_bytes <= most_bytes and ends_ns <= most_ns
+
+    @property
+    def _most_ns(self) -> int:
+        return round(self.chosen.max_time_s * NS_PER_S)
 
     def _silence(self) -> str:
         """Nothing arrived, train after train."""
@@ -203,7 +265,9 @@ class Search:
             self._packets = min(MOST_PACKETS, max(self._packets, needed))
 
 
-def _next_gap_ns(gap_ns: float, phase: Phase | None, step_ns: float) -> float:
-    if phase is not None and phase.gap_out_ns >= JUMP * gap_ns:
-        return (gap_ns + phase.gap_out_ns) / 2
-    return gap_ns + step_ns
+def _is_good(guess: Fit) -> bool:
+    return (
+        guess.trains >= GOOD_TRAINS
+        and guess.error_bps is not None
+        and guess.error_bps <= GOOD_ERROR * guess.bps
+    )

@@ -27,6 +27,8 @@ class Link:
     quantum_ns: int = 0
     loss_ratio: float = 0.0
     reorder_ratio: float = 0.0
+    # The link behind it; its own receiver's traits do not count.
+    then: Link | None = None
     # Fastest that the sender can put probes out.
     sender_gap_ns: int = 2_000
     trains: int = attrs.field(default=0, init=False)
@@ -41,7 +43,10 @@ class Link:
         gap_ns = max(train.gap_ns, self.sender_gap_ns)
         sent_ns = [index * gap_ns for index in range(train.packets)]
         arrivals = []
-        for number, time_ns in enumerate(self._through(sent_ns, train.size_bytes)):
+        left_ns = self._through([float(time_ns) for time_ns in sent_ns], train.size_bytes)
+        if self.then is not None:
+            left_ns = self.then._through(left_ns, train.size_bytes)
+        for number, time_ns in enumerate(left_ns):
             if self.chance.random() < self.loss_ratio:
                 continue
             seen_ns = time_ns + self.chance.gauss(0, self.jitter_ns)
@@ -61,7 +66,7 @@ class Link:
             elapsed_ns=self.elapsed_ns,
         )
 
-    def _through(self, sent_ns: list[int], size_bytes: int) -> list[float]:
+    def _through(self, sent_ns: list[float], size_bytes: int) -> list[float]:
         """When each probe leaves the link, with cross packets before and between them."""
         own_ns = size_bytes * 8 * NS_PER_S / self.capacity_bps
         other_ns = self.cross_bytes * 8 * NS_PER_S / self.capacity_bps
