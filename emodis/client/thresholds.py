@@ -119,7 +119,15 @@ METRICS: Mapping[str, Mapping[str, Number]] = {
             "hop_count",
         ),
     },
-    "igi": _fields("ptr_bps", "low_bps", "high_bps", "capacity_bps", "competing_bps", "loss_ratio"),
+    "igi": _fields(
+        "ptr_bps",
+        "precise_bps",
+        "low_bps",
+        "high_bps",
+        "capacity_bps",
+        "competing_bps",
+        "loss_ratio",
+    ),
     "pathneck": {
         "bottleneck_bps": _of_bottleneck("bound_bps"),
         "bottleneck_ttl": _of_bottleneck("ttl"),

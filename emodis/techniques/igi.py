@@ -14,6 +14,7 @@ from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.igi_result import measured
 from emodis.techniques.igi_search import (
+    PRECISE_BYTES,
     SETTLE_BYTES,
     USUAL_PHASES,
     WORDS_NS,
@@ -52,9 +53,13 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
         trains = chosen.repeats * USUAL_PHASES
         train_bytes = chosen.packets * (chosen.payload_bytes + headers_bytes(6))
         train_s = USUAL_TRAIN_S + WORDS_NS / NS_PER_S
+        total_bytes = max(trains * train_bytes, SETTLE_BYTES)
+        duration_s = trains * train_s
+        if chosen.precise:
+            total_bytes, duration_s = max(total_bytes, PRECISE_BYTES), 2 * duration_s
         return Spend(
-            duration_s=min(trains * train_s, chosen.max_time_s),
-            sent_bytes=min(max(trains * train_bytes, SETTLE_BYTES), chosen.max_bytes),
+            duration_s=min(duration_s, chosen.max_time_s),
+            sent_bytes=min(total_bytes, chosen.max_bytes),
         )
 
     def worst(self, chosen: Parameters) -> Spend:

@@ -34,6 +34,8 @@ class Phase:
     gaps: tuple[Gaps, ...]
     arrivals: int
     sent: int
+    # One of those after PTR's answer.
+    precise: bool = False
 
     @property
     def gap_in_ns(self) -> float:
@@ -194,4 +196,5 @@ def _phase(number: int, measured: Sequence[tuple[IgiTrain, Gaps]]) -> Phase:
         gaps=tuple(gaps for _, gaps in measured),
         arrivals=sum(len(train.received) for train in trains),
         sent=sum(train.packets for train in trains),
+        precise=trains[-1].precise,
     )

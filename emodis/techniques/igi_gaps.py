@@ -98,6 +98,20 @@ def gaps_of(train: IgiTrain) -> Gaps | None:
     )
 
 
+def delays_ns(train: IgiTrain) -> list[int]:
+    """One-way delays in the order of sending, each with the same unknown offset; none of lost ones.
+
+    The head, which a shaper lets pass, is left out; [] where the record cannot be true.
+    """
+    if not _plausible(train):
+        return []
+    sent_ns = list(itertools.accumulate(train.sent_steps_ns))
+    times_ns = itertools.accumulate(train.received_steps_ns)
+    head = int(train.packets * WARM_UP_SHARE)
+    arrived = sorted(zip(train.received, times_ns, strict=False))
+    return [at_ns - sent_ns[n] for n, at_ns in arrived if head <= n < len(sent_ns)]
+
+
 def spoiled(train: IgiTrain) -> bool:
     """Whether it left otherwise than planned. A burst cannot be: its plan is no plan."""
     gaps_ns = list(train.sent_steps_ns)[1:]

@@ -19,6 +19,7 @@ from emodis.techniques.igi_estimator import (
     turning_point,
 )
 from emodis.techniques.igi_fit import fit, growths_of
+from emodis.techniques.igi_precise import answer
 from emodis.techniques.skeleton import DONE, failed, grade
 from emodis.techniques.stats import NS_PER_S, median
 from emodis.wire.v1.common_pb2 import BLAME_AGENT, BLAME_NETWORK, Ending, Quality
@@ -99,12 +100,26 @@ def _result(observations: IgiObservations, phases: Sequence[Phase], turning: Tur
             result.high_bps = max(result.high_bps, result.ptr_bps)
         if known is not None and trustworthy:
             _add_igi(result, turning.phase, known)
+        if any(phase.precise for phase in phases):
+            _add_precise(result, observations)
     return result
+
+
+def _add_precise(result: IgiResult, observations: IgiObservations) -> None:
+    found = answer(observations.trains)
+    if found is None:
+        return
+    result.precise_bps = round(found.bps)
+    if found.low_bps > 0:
+        result.precise_low_bps = round(found.low_bps)
+    if found.high_bps < float("inf"):
+        result.precise_high_bps = round(found.high_bps)
 
 
 def _ptr_bps(turning: Phase, phases: Sequence[Phase]) -> int:
     """The rate at which growth begins; the first that did not grow, where none did before."""
-    found = fit(growths_of(phases), known_capacity_bps(phases))
+    own = [phase for phase in phases if not phase.precise]
+    found = fit(growths_of(own), known_capacity_bps(own))
     if found is None or not found.trains or found.bps <= 0:
         return turning.rate_bps(turning.gap_out_ns)
     return round(found.bps)

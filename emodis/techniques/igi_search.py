@@ -16,6 +16,7 @@ from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.igi_estimator import Phase, known_capacity_bps, phases_of
 from emodis.techniques.igi_fit import Fit, fit, growths_of
 from emodis.techniques.igi_gaps import record, spoiled
+from emodis.techniques.igi_precise import next_rate_bps
 from emodis.techniques.parameters import flag, real, whole
 from emodis.techniques.stats import NS_PER_S
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiTrain
@@ -45,6 +46,12 @@ MOST_SPOILED = 10
 MOST_LOST = 3
 # A train that loses more is taken for a sign of overload, unless a slower one loses as much.
 MOST_LOSS_RATIO = 0.1
+# The same for the precise stage: totals of the run, and the longest train.
+PRECISE_BYTES = 2_950_000
+PRECISE_NS = 18_000_000_000
+PRECISE_TRAINS = 3
+PRECISE_PACKETS = 360
+PRECISE_TRAIN_NS = 1_000_000_000
 # Larger and longer trains for fast paths.
 SHORT_GAP_NS = 100_000
 MORE_PACKETS = 120
@@ -78,6 +85,7 @@ class Parameters:
     min_rate_bps: int = whole(
         100_000, 10_000, 10_000_000, unit="bit/s", text="slower is not searched"
     )
+    precise: bool = flag(False, text="go on with long trains around the answer, up to 3 MB or 18 s")
 
 
 Trains = Generator[PacedTrain, PacedOutcome, IgiObservations]
@@ -97,6 +105,8 @@ class Search:
     _sent_bytes: int = attrs.field(default=0, init=False)
     # The path loses probes at any rate, so loss is no sign of overload.
     _lossy: bool = attrs.field(default=False, init=False)
+    # The stage behind PTR's answer.
+    _precise: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._packets = self.chosen.packets
@@ -109,6 +119,8 @@ class Search:
             last = yield from self._slow_down(burst)
             if last is not None:
                 yield from self._settle(last + 1)
+            if last is not None and self.chosen.precise:
+                yield from self._narrow()
         return self.observations
 
     def _burst(self) -> Generator[PacedTrain, PacedOutcome, Phase | None]:
@@ -172,6 +184,25 @@ class Search:
             yield from self._phase(number + count, gap_ns, repeats=1)
             if self.observations.stopped:
                 return
+
+    def _narrow(self) -> Generator[PacedTrain, PacedOutcome, None]:
+        """Trains as long as may be, around the answer."""
+        before, self._precise = self._packets, True
+        start = 1 + max(train.phase for train in self.observations.trains)
+        for number in itertools.count():
+            rate_bps = next_rate_bps(self.observations.trains, number)
+            if rate_bps is None or self.observations.stopped:
+                return
+            gap_ns = self._gap_ns(rate_bps)
+            longest = int(PRECISE_TRAIN_NS / gap_ns)
+            self._packets = max(before, min(PRECISE_PACKETS, longest))
+            most_bytes = min(PRECISE_BYTES, self.chosen.max_bytes)
+            most_ns = min(PRECISE_NS, self._most_ns)
+            if number >= PRECISE_TRAINS and not self._fits(round(gap_ns), most_bytes, most_ns):
+                return
+            if not self._fits(round(gap_ns), self.chosen.max_bytes, self._most_ns):
+                return
+            yield from self._phase(start + number, round(gap_ns), repeats=1)
 
     def _guess(self) -> Fit | None:
         """Where the turning point is, from all trains so far."""
@@ -240,6 +271,7 @@ class Search:
         self._sent_bytes += train.packets * train.size_bytes
         self._elapsed_ns = outcome.elapsed_ns
         self.observations.trains.append(record(number, train, outcome))
+        self.observations.trains[-1].precise = self._precise
         return self.observations.trains[-1]
 
     def _fits(self, gap_ns: int, most_bytes: int, most_ns: int) -> bool:

@@ -1,4 +1,4 @@
-"""IGI/PTR's answer and table: PTR is the number, IGI only where it is valid."""
+"""IGI/PTR's answer and table: PTR is the number (or the precise one), IGI only where valid."""
 
 from __future__ import annotations
 
@@ -16,22 +16,41 @@ from emodis.wire.v1.igi_pb2 import IgiResult
 
 def sentence(report: Report, where: str, runs: Sequence[Decoded]) -> str:
     """Available bandwidth in words; every run has a turning point."""
-    found = sorted(runs, key=lambda run: run.value.ptr_bps)
-    middle_bps = median(run.value.ptr_bps for run in found)
+    found = sorted(runs, key=lambda run: answer_bps(run.value))
+    middle_bps = median(answer_bps(run.value) for run in found)
     if len(found) == 1:
         agent = report.agent_name(found[0].run.run.agent_id)
         return f"{rate(middle_bps)} are available {where} from {agent}{_span(found[0].value)}"
     worst, best = found[0], found[-1]
     return (
         f"{rate(middle_bps)} are available {where} (median of {count(len(found), 'agent')}), "
-        f"from {rate(worst.value.ptr_bps)} at {report.agent_name(worst.run.run.agent_id)} "
-        f"to {rate(best.value.ptr_bps)} at {report.agent_name(best.run.run.agent_id)}"
+        f"from {rate(answer_bps(worst.value))} at {report.agent_name(worst.run.run.agent_id)} "
+        f"to {rate(answer_bps(best.value))} at {report.agent_name(best.run.run.agent_id)}"
     )
+
+
+def answer_bps(value: IgiResult) -> int:
+    """The best number that there is; 0 where none is."""
+    return value.precise_bps if value.HasField("precise_bps") else value.ptr_bps
 
 
 def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     """One line a run, also for those that found bounds only; rates in Mbit/s."""
-    headings = ("Mbit/s", "at least", "at most", "IGI", "capacity", "lost", "trains", "spoiled")
+    fields = {
+        "Mbit/s": "ptr_bps",
+        "at least": "low_bps",
+        "at most": "high_bps",
+        "IGI": "igi_bps",
+        "capacity": "capacity_bps",
+    }
+    if any(run.value.HasField("precise_bps") for run in runs):
+        precise = {
+            "Mbit/s": "precise_bps",
+            "at least": "precise_low_bps",
+            "at most": "precise_high_bps",
+        }
+        fields = {**fields, **precise, "PTR": "ptr_bps"}
+    headings = (*fields, "lost", "trains", "spoiled")
     grid = Grid(
         [
             Column("agent", gives=True),
@@ -41,10 +60,12 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     )
     for run in runs:
         value = run.value
-        names = ("ptr_bps", "low_bps", "high_bps", "igi_bps", "capacity_bps")
         grid.add(
             report.agent_name(run.run.run.agent_id),
-            *(megabits(getattr(value, name)) if value.HasField(name) else "" for name in names),
+            *(
+                megabits(getattr(value, name)) if value.HasField(name) else ""
+                for name in fields.values()
+            ),
             percent(value.loss_ratio),
             str(value.trains),
             str(value.trains_discarded) if value.trains_discarded else "",
@@ -54,6 +75,10 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
 
 
 def _span(value: IgiResult) -> str:
+    if value.HasField("precise_bps"):
+        if not value.HasField("precise_low_bps") or not value.HasField("precise_high_bps"):
+            return ""
+        return f", between {rate(value.precise_low_bps)} and {rate(value.precise_high_bps)}"
     if not value.HasField("low_bps") or not value.HasField("high_bps"):
         return ""
     return f", between {rate(value.low_bps)} and {rate(value.high_bps)}"

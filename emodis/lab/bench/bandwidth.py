@@ -70,7 +70,7 @@ def compare(
         avail_bps=round(tight.avail_ip_bps),
         cross_ratio=tight.cross_ethernet_bps / tight.capacity_ethernet_bps,
         clear=tight is truth.narrow,
-        said_bps=int(result.get("ptr_bps") or 0),
+        said_bps=int(result.get("precise_bps") or result.get("ptr_bps") or 0),
         low_bps=int(result.get("low_bps") or 0),
         high_bps=int(result.get("high_bps") or 0),
         converged=bool(result.get("converged")),

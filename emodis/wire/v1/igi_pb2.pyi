@@ -37,6 +37,7 @@ class IgiParameters(_message.Message):
     MAX_TIME_S_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
     MIN_RATE_BPS_FIELD_NUMBER: _builtins.int
+    PRECISE_FIELD_NUMBER: _builtins.int
     packets: _builtins.int
     """Probes in a train, and the UDP payload of each."""
     payload_bytes: _builtins.int
@@ -54,6 +55,8 @@ class IgiParameters(_message.Message):
     """IP bytes of the whole run."""
     min_rate_bps: _builtins.int
     """Slower than this is not searched."""
+    precise: _builtins.bool
+    """Go on from PTR's answer with long trains around it."""
     def __init__(
         self,
         *,
@@ -67,10 +70,11 @@ class IgiParameters(_message.Message):
         max_time_s: _builtins.float = ...,
         max_bytes: _builtins.int = ...,
         min_rate_bps: _builtins.int = ...,
+        precise: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "confirm", b"confirm", "epsilon_ratio", b"epsilon_ratio", "max_bytes", b"max_bytes", "max_phases", b"max_phases", "max_time_s", b"max_time_s", "min_rate_bps", b"min_rate_bps", "packets", b"packets", "payload_bytes", b"payload_bytes", "repeats", b"repeats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "confirm", b"confirm", "epsilon_ratio", b"epsilon_ratio", "max_bytes", b"max_bytes", "max_phases", b"max_phases", "max_time_s", b"max_time_s", "min_rate_bps", b"min_rate_bps", "packets", b"packets", "payload_bytes", b"payload_bytes", "precise", b"precise", "repeats", b"repeats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,6 +99,7 @@ class IgiTrain(_message.Message):
     DISCARDED_FIELD_NUMBER: _builtins.int
     KERNEL_TX_FIELD_NUMBER: _builtins.int
     KERNEL_RX_FIELD_NUMBER: _builtins.int
+    PRECISE_FIELD_NUMBER: _builtins.int
     phase: _builtins.int
     """0 = as fast as possible; then one number for each gap tried."""
     packets: _builtins.int
@@ -112,6 +117,8 @@ class IgiTrain(_message.Message):
     kernel_tx: _builtins.bool
     """Stamped by the kernel, else by the process."""
     kernel_rx: _builtins.bool
+    precise: _builtins.bool
+    """One of the long trains after PTR's answer (IgiParameters.precise)."""
     @_builtins.property
     def sent_steps_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """When each probe entered the sender's queue; differences between neighbours, the first is 0."""
@@ -138,10 +145,11 @@ class IgiTrain(_message.Message):
         discarded: _builtins.str = ...,
         kernel_tx: _builtins.bool = ...,
         kernel_rx: _builtins.bool = ...,
+        precise: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discarded", b"discarded", "duplicates", b"duplicates", "foreign", b"foreign", "gap_ns", b"gap_ns", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "packets", b"packets", "phase", b"phase", "received", b"received", "received_steps_ns", b"received_steps_ns", "sent_steps_ns", b"sent_steps_ns", "size_bytes", b"size_bytes", "socket_drops", b"socket_drops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discarded", b"discarded", "duplicates", b"duplicates", "foreign", b"foreign", "gap_ns", b"gap_ns", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "packets", b"packets", "phase", b"phase", "precise", b"precise", "received", b"received", "received_steps_ns", b"received_steps_ns", "sent_steps_ns", b"sent_steps_ns", "size_bytes", b"size_bytes", "socket_drops", b"socket_drops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -234,6 +242,9 @@ class IgiResult(_message.Message):
     PACKETS_FIELD_NUMBER: _builtins.int
     REORDERED_FIELD_NUMBER: _builtins.int
     FOREIGN_FIELD_NUMBER: _builtins.int
+    PRECISE_BPS_FIELD_NUMBER: _builtins.int
+    PRECISE_LOW_BPS_FIELD_NUMBER: _builtins.int
+    PRECISE_HIGH_BPS_FIELD_NUMBER: _builtins.int
     ptr_bps: _builtins.int
     """Available bandwidth by PTR: the answer. Absent when no turning point was found."""
     low_bps: _builtins.int
@@ -260,6 +271,12 @@ class IgiResult(_message.Message):
     packets: _builtins.int
     reordered: _builtins.int
     foreign: _builtins.int
+    precise_bps: _builtins.int
+    """With IgiParameters.precise: the better answer, and between which rates trains begin to fill
+    queues. A bound that no train has shown is absent.
+    """
+    precise_low_bps: _builtins.int
+    precise_high_bps: _builtins.int
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgiPhase]: ...
     def __init__(
@@ -283,10 +300,13 @@ class IgiResult(_message.Message):
         packets: _builtins.int = ...,
         reordered: _builtins.int = ...,
         foreign: _builtins.int = ...,
+        precise_bps: _builtins.int | None = ...,
+        precise_low_bps: _builtins.int | None = ...,
+        precise_high_bps: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "competing_bps", b"competing_bps", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "low_bps", b"low_bps", "ptr_bps", b"ptr_bps", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "competing_bps", b"competing_bps", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "low_bps", b"low_bps", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "capacity_mode_ratio", b"capacity_mode_ratio", "coalesced", b"coalesced", "competing_bps", b"competing_bps", "converged", b"converged", "direction", b"direction", "foreign", b"foreign", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "loss_ratio", b"loss_ratio", "low_bps", b"low_bps", "packets", b"packets", "phases", b"phases", "ptr_bps", b"ptr_bps", "reordered", b"reordered", "trains", b"trains", "trains_discarded", b"trains_discarded", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "capacity_mode_ratio", b"capacity_mode_ratio", "coalesced", b"coalesced", "competing_bps", b"competing_bps", "converged", b"converged", "direction", b"direction", "foreign", b"foreign", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "loss_ratio", b"loss_ratio", "low_bps", b"low_bps", "packets", b"packets", "phases", b"phases", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "reordered", b"reordered", "trains", b"trains", "trains_discarded", b"trains_discarded", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capacity_bps: _TypeAlias = _typing.Literal["capacity_bps"]  # noqa: Y015
     _WhichOneofArgType__capacity_bps: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps"]  # noqa: Y015
@@ -298,6 +318,12 @@ class IgiResult(_message.Message):
     _WhichOneofArgType__igi_bps: _TypeAlias = _typing.Literal["_igi_bps", b"_igi_bps"]  # noqa: Y015
     _WhichOneofReturnType__low_bps: _TypeAlias = _typing.Literal["low_bps"]  # noqa: Y015
     _WhichOneofArgType__low_bps: _TypeAlias = _typing.Literal["_low_bps", b"_low_bps"]  # noqa: Y015
+    _WhichOneofReturnType__precise_bps: _TypeAlias = _typing.Literal["precise_bps"]  # noqa: Y015
+    _WhichOneofArgType__precise_bps: _TypeAlias = _typing.Literal["_precise_bps", b"_precise_bps"]  # noqa: Y015
+    _WhichOneofReturnType__precise_high_bps: _TypeAlias = _typing.Literal["precise_high_bps"]  # noqa: Y015
+    _WhichOneofArgType__precise_high_bps: _TypeAlias = _typing.Literal["_precise_high_bps", b"_precise_high_bps"]  # noqa: Y015
+    _WhichOneofReturnType__precise_low_bps: _TypeAlias = _typing.Literal["precise_low_bps"]  # noqa: Y015
+    _WhichOneofArgType__precise_low_bps: _TypeAlias = _typing.Literal["_precise_low_bps", b"_precise_low_bps"]  # noqa: Y015
     _WhichOneofReturnType__ptr_bps: _TypeAlias = _typing.Literal["ptr_bps"]  # noqa: Y015
     _WhichOneofArgType__ptr_bps: _TypeAlias = _typing.Literal["_ptr_bps", b"_ptr_bps"]  # noqa: Y015
     _WhichOneofReturnType__turning_gap_ns: _TypeAlias = _typing.Literal["turning_gap_ns"]  # noqa: Y015
@@ -312,6 +338,12 @@ class IgiResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__igi_bps) -> _WhichOneofReturnType__igi_bps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__low_bps) -> _WhichOneofReturnType__low_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precise_bps) -> _WhichOneofReturnType__precise_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precise_high_bps) -> _WhichOneofReturnType__precise_high_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precise_low_bps) -> _WhichOneofReturnType__precise_low_bps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ptr_bps) -> _WhichOneofReturnType__ptr_bps | None: ...
     @_typing.overload
