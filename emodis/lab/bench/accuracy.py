@@ -106,10 +106,9 @@ def _measured(tasks: Sequence[Task], workers: int) -> Iterator[list[Trial]]:
 
 def line(trial: Trial) -> str:
     """One trial in words."""
-    verdict = "right" if trial.right else "WRONG" if trial.done else "NO RESULT"
     return (
         f"{trial.TECHNIQUE} {trial.name}: {trial.links} links, {trial.line()} in "
-        f"{trial.duration_s:.1f} s, {trial.sent_bytes / 1e3:.0f} kB: {verdict}"
+        f"{trial.duration_s:.1f} s, {trial.sent_bytes / 1e3:.0f} kB: {trial.verdict}"
         + (f" [{trial.note}]" if trial.note else "")
     )
 

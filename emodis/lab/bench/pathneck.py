@@ -53,6 +53,13 @@ class PathneckTrial(Trial):
         return self.done and self.named_ttl > 1
 
     @property
+    def verdict(self) -> str:
+        """On a flat path only a false bottleneck is wrong; none is as good as the first link."""
+        if self.kind != "flat" or not self.done:
+            return super().verdict
+        return "FALSE" if self.false else "right"
+
+    @property
     def bound_error_ratio(self) -> float | None:
         """Of the capacity, where the right link was named on an idle path."""
         if not self.right or self.cross_ratio or not self.capacity_bps:

@@ -48,6 +48,11 @@ class Trial:
         """The answer is as it should be; never without a result."""
         raise NotImplementedError
 
+    @property
+    def verdict(self) -> str:
+        """The same in a word."""
+        return "right" if self.right else "WRONG" if self.done else "NO RESULT"
+
     def line(self) -> str:
         """What was true and what was said, in words."""
         raise NotImplementedError

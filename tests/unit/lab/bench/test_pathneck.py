@@ -25,6 +25,13 @@ def test_only_exactly_the_right_link_is_right(
     assert (got.right, got.false) == (right, false)
 
 
+def test_on_a_flat_path_no_bottleneck_is_as_good_as_the_first_link() -> None:
+    ends = [(0, 0), (0, 1), (2, 3)]
+    words = [trial(kind="flat", named_from_ttl=a, named_ttl=b).verdict for a, b in ends]
+    assert words == ["right", "right", "FALSE"]
+    assert trial(kind="flat", done=False).verdict == trial(done=False).verdict == "NO RESULT"
+
+
 def test_a_failed_measurement_is_no_hit_and_no_false_alarm() -> None:
     failed = trial(done=False, named_ttl=3, named_from_ttl=2)
     assert not failed.right

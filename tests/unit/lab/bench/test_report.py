@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from emodis.lab.bench import broute, paths, route, rtt
 from emodis.lab.bench.accuracy import Plan, content
 from emodis.lab.bench.document import origin
 from emodis.lab.bench.paths import Seeds
@@ -16,15 +17,24 @@ from emodis.lab.bench.targets import TARGETS, verdict
 from emodis.lab.bench.timing import content as timing_content
 from emodis.lab.bench.trial import Access, Trial
 from emodis.lab.cli import lab
+from emodis.lab.plan import make_plan
+from emodis.lab.truth import path_truth
+from tests.unit.client import schema
 from tests.unit.lab.bench.builders import bandwidth, loss, trial
 from tests.unit.lab.bench.test_timing import ROW
 
+FAR = paths.path("far", Seeds.DEVELOPMENT, 0)
+TRUTH = path_truth(make_plan(FAR), "h1", "h2")
 TRIALS: list[Trial] = [
     trial(),
     trial(number=2, named_ttl=5),
     trial(number=3, done=False),
     bandwidth(kind="room", cross_ratio=0.0),
     loss(kind="lossy"),
+    # Nothing was measured by these.
+    rtt.compare(FAR, TRUTH, {}, kind="far", number=0),
+    route.compare(FAR, TRUTH, {}, kind="far", number=0),
+    broute.judge("internet-0", {"runs": []}, {"h1": TRUTH}),
 ]
 
 
@@ -51,7 +61,7 @@ def test_a_table_for_each_technique_with_its_targets(file: Path) -> None:
     done = report(str(file))
     assert done.exit_code == 0, done.output
     assert "Accuracy, reported seeds from 0." in done.output
-    assert "Measured: 3 clear, 1 lossy, 1 room." in done.output
+    assert "Measured: 3 clear, 1 far, 1 internet, 1 lossy, 1 room." in done.output
     assert "--seeds reported --seed 0 --access full --paths 5 --others 1 --flat 0" in done.output
     (row,) = [line for line in done.output.splitlines() if "clear, idle" in line]
     assert "1/3 (1 without a result)" in row
@@ -72,6 +82,13 @@ def test_every_target_is_one_of_a_row_that_there_is() -> None:
     assert all(
         verdict(share) for share in tally(every) if (share.technique, share.label) in TARGETS
     )
+
+
+def test_what_is_kept_is_what_is_published(file: Path, tmp_path: Path) -> None:
+    for path in (file, written(tmp_path / "timing.json", timing_content([ROW], ["no compiler"]))):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        published = schema.load(found["schema"].removeprefix("emodis.").replace("/", "-") + ".json")
+        assert schema.problems(found, published, published) == []
 
 
 def test_times_have_a_table_too(tmp_path: Path) -> None:
