@@ -10,7 +10,7 @@ import attrs
 from emodis.master.config import Limits
 from emodis.scheduling.model import Policy
 from emodis.techniques import igi_keys
-from emodis.techniques.base import BadParameters, Spend, Technique, is_peered
+from emodis.techniques.base import BadParameters, Spend, Technique, for_managers, is_peered
 from emodis.techniques.kinds import Kinds, needed
 from emodis.topology.families import FAMILIES
 from emodis.wire.v1.client_pb2 import (
@@ -25,7 +25,14 @@ from emodis.wire.v1.client_pb2 import (
     Request,
 )
 from emodis.wire.v1.client_pb2 import Policy as WirePolicy
-from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, CODE_BUDGET, Body
+from emodis.wire.v1.common_pb2 import (
+    CODE_BAD_REQUEST,
+    CODE_BUDGET,
+    CODE_POLICY,
+    ROLE_MANAGER,
+    Body,
+    Role,
+)
 
 IDEMPOTENCY_BYTES = 16
 _POLICIES = {POLICY_RING: Policy.RING, POLICY_LOCK: Policy.LOCK}
@@ -49,10 +56,14 @@ def bad(text: str, hint: str = "") -> Refused:
 
 
 def admit(
-    request: Request, *, find: Callable[[str], Technique | None], limits: Limits
+    request: Request,
+    *,
+    find: Callable[[str], Technique | None],
+    limits: Limits,
+    role: Role.ValueType,
 ) -> Admitted | Refused:
     """Check everything that needs nobody's help; `find` knows the techniques by name."""
-    return _unsupported(request) or _malformed(request, limits) or _call(request, find)
+    return _unsupported(request) or _malformed(request, limits) or _call(request, find, role)
 
 
 def policy_of(wanted: WirePolicy.ValueType) -> Policy:
@@ -114,7 +125,9 @@ def _malformed(request: Request, limits: Limits) -> Refused | None:
     return None
 
 
-def _call(request: Request, find: Callable[[str], Technique | None]) -> Admitted | Refused:
+def _call(
+    request: Request, find: Callable[[str], Technique | None], role: Role.ValueType
+) -> Admitted | Refused:
     technique = find(request.call.technique)
     if technique is None:
         return bad(
@@ -132,6 +145,10 @@ def _call(request: Request, find: Callable[[str], Technique | None]) -> Admitted
         kinds = needed(technique, request.call)
     except BadParameters as error:
         return bad(str(error))
+    denied = "" if role == ROLE_MANAGER else for_managers(technique, request.call)
+    if denied:
+        hint = "`emodis-client measure` sends from your own host as you like"
+        return Refused(code=CODE_POLICY, text=denied, hint=hint)
     if is_peered(technique):
         alone = _without_partner(request, technique)
         if alone is not None:

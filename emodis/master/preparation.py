@@ -30,7 +30,7 @@ from emodis.master.targets import Resolve, families_of, resolve_targets
 from emodis.scheduling.model import AgentId
 from emodis.techniques.base import Technique
 from emodis.wire.v1.client_pb2 import Refused, Request
-from emodis.wire.v1.common_pb2 import CODE_FULL, Target
+from emodis.wire.v1.common_pb2 import CODE_FULL, Role, Target
 
 FULL_RETRY_AFTER_S = 10.0
 
@@ -59,11 +59,13 @@ class Preparer:
     random: Callable[[], float]
     owners: Owners
 
-    async def prepare(self, peer_host: str, request: Request) -> Prepared | Refused:
+    async def prepare(
+        self, peer_host: str, request: Request, *, role: Role.ValueType
+    ) -> Prepared | Refused:
         """Admission, targets, agents; `peer_host` is the client as the master sees it."""
         if len(self.live) >= self.limits.measurements:
             return _full(f"{len(self.live)} measurements are under way, which is the limit")
-        admitted = admit(request, find=self.find, limits=self.limits)
+        admitted = admit(request, find=self.find, limits=self.limits, role=role)
         if isinstance(admitted, Refused):
             return admitted
         targets = await resolve_targets(

@@ -90,7 +90,7 @@ class Requests:
             if known is not None:
                 self._same_again(port, request, known)
                 return None
-        prepared = await self.preparer.prepare(port.peer_host, request)
+        prepared = await self.preparer.prepare(port.peer_host, request, role=port.granted)
         if isinstance(prepared, Refused):
             self._refuse(port, request, prepared)
             return None

@@ -19,7 +19,7 @@ import attrs
 
 from emodis.packets.clocks import realtime_ns
 from emodis.packets.errqueue import queued_error
-from emodis.packets.families import Family, family_of
+from emodis.packets.families import Family, family_of, set_fragmenting
 from emodis.packets.flow import IdBlock
 from emodis.packets.mmsg import Received
 from emodis.packets.model import Address, ReplyKind
@@ -71,8 +71,9 @@ class Connections:
     stamps_departures = False
     next_key = 0
 
-    def __init__(self, target: Address, port: int, *, dscp: int, ids: IdBlock) -> None:
-        self._target, self._port, self._dscp, self._ids = target, port, dscp, ids
+    def __init__(self, target: Address, port: int, *, dscp: int, df: bool, ids: IdBlock) -> None:
+        self._target, self._port, self._ids = target, port, ids
+        self._dscp, self._df = dscp, df
         self._family = family_of(target)
         self._events = select.epoll()
         # By descriptor, the oldest first.
@@ -107,7 +108,7 @@ class Connections:
         if len(self._open) >= MOST_OPEN:
             self._close(next(iter(self._open.values())))
         try:
-            sock = _socket(self._family, batch[start], self._dscp)
+            sock = _socket(self._family, batch[start], self._dscp, df=self._df)
         except OSError as error:
             raise send_error(error) from error
         attempt = _Attempt(self._ids.at(start), sock, realtime_ns())
@@ -210,12 +211,13 @@ class Connections:
         attempt.socket.close()
 
 
-def _socket(family: Family, ttl: int, dscp: int) -> socket.socket:
+def _socket(family: Family, ttl: int, dscp: int, *, df: bool) -> socket.socket:
     sock = socket.socket(family.number, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         sock.setsockopt(family.level, family.sent_ttl, ttl)
         sock.setsockopt(family.level, family.traffic_class, dscp << 2)
+        set_fragmenting(sock, family, df=df)
         sock.setsockopt(family.level, family.receive_errors, 1)
         sock.setsockopt(family.level, family.receive_ttl, 1)
         enable_receive(sock)

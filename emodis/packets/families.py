@@ -13,6 +13,8 @@ TRANSPORT_HEADER_BYTES = 8
 LARGEST_BYTES = 1500
 # Never fragment, whatever is believed of the path (IP_PMTUDISC_PROBE, the same in IPv6).
 PMTUDISC_PROBE = 3
+# Leave it to whoever needs to (IP_PMTUDISC_DONT).
+PMTUDISC_DONT = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -81,3 +83,10 @@ IPV6 = Family(
 def family_of(address: Address) -> Family:
     """The family an address belongs to."""
     return IPV4 if isinstance(address, IPv4Address) else IPV6
+
+
+def set_fragmenting(sock: socket.socket, family: Family, *, df: bool) -> None:
+    """Whether routers may cut up what the socket sends; over IPv6 they never do."""
+    if family is IPV4:
+        how = PMTUDISC_PROBE if df else PMTUDISC_DONT
+        sock.setsockopt(family.level, family.mtu_discovery, how)

@@ -40,6 +40,7 @@ class Flow:
     ident: int
     port: int = UDP_PORT
     dscp: int = 0
+    df: bool = True
     check: int = 0
     label: int = 0
     secret: int = 0
@@ -83,7 +84,14 @@ class Identity:
         return range(base, base + FLOW_COUNT)
 
     def flow(
-        self, kind: Kind, number: int, *, port: int = UDP_PORT, dscp: int = 0, tag: bytes = b""
+        self,
+        kind: Kind,
+        number: int,
+        *,
+        port: int = UDP_PORT,
+        dscp: int = 0,
+        df: bool = True,
+        tag: bytes = b"",
     ) -> Flow:
         """The flow with this number: all that load balancers look at differs from the others'.
 
@@ -106,6 +114,7 @@ class Identity:
             ident=self.idents(kind)[number],
             port=port,
             dscp=dscp,
+            df=df,
             check=self.check_base + number,
             label=self.label_base + number,
             secret=self.secret,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import attrs
 
 from emodis.packets.errqueue import QueuedError, queued_error, received_ttl
-from emodis.packets.families import PMTUDISC_PROBE, Family, family_of
+from emodis.packets.families import PMTUDISC_PROBE, Family, family_of, set_fragmenting
 from emodis.packets.mmsg import LARGEST_CALL, ReceiveBatch, Received, SendBatch
 from emodis.packets.model import Address, Kind
 from emodis.packets.sockets import send_error
@@ -132,9 +132,10 @@ class FlowSocket:
         host, port = self.socket.getsockname()[:2]
         return socket.inet_pton(self.family.number, host), int(port)
 
-    def begin_train(self, dscp: int) -> None:
+    def begin_train(self, dscp: int, *, df: bool = True) -> None:
         """Forget what is left of the train before."""
         self.socket.setsockopt(self.family.level, self.family.traffic_class, dscp << 2)
+        set_fragmenting(self.socket, self.family, df=df)
         self._drain()
         self._arrived.clear()
         self._stamped.clear()

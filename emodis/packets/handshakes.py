@@ -38,7 +38,7 @@ def fly(train: Train, target: Address, *, ids: IdBlock, ledger: Ledger, gate: Ga
     Raises:
         TransportError: if this host does not let them out.
     """
-    connections = Connections(target, train.port, dscp=train.dscp, ids=ids)
+    connections = Connections(target, train.port, dscp=train.dscp, df=train.df, ids=ids)
     with contextlib.closing(connections):
         flight = Flight(
             train,

@@ -118,6 +118,7 @@ class Ledger:
             quoted_ttl=answer.quoted_ttl,
             marks=answer.marks,
             mpls=answer.mpls,
+            interfaces=answer.interfaces,
             far_ns=answer.far_ns,
         )
         self.answers += 1

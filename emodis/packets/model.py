@@ -55,6 +55,21 @@ class MplsLabel:
 
 
 @attrs.frozen(kw_only=True)
+class InterfaceInfo:
+    """What a router says of one of its interfaces (RFC 5837); None or empty: not said.
+
+    `role`: 0 the probe came in by it, 1 the same below IP, 2 it would have left by it, 3 the next
+    hop of that.
+    """
+
+    role: int
+    index: int | None = None
+    address: Address | None = None
+    name: str = ""
+    mtu_bytes: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Probe:
     """One packet.
 
@@ -93,6 +108,8 @@ class Train:
     # Destination port of UDP and TCP; never incremented, else it would be another flow.
     port: int = 33434
     dscp: int = 0
+    # Routers may not cut packets up (IPv4; over IPv6 they never do).
+    df: bool = True
     # UDP only: the secret shared with a destination that listens on `port` and answers the probes
     # that are not muted (`invitation`); empty = it does not cooperate.
     tag: bytes = b""
@@ -119,6 +136,7 @@ class Reply:
     marks: frozenset[Mark] = frozenset()
     # Outermost first.
     mpls: tuple[MplsLabel, ...] = ()
+    interfaces: tuple[InterfaceInfo, ...] = ()
     # When the probe arrived at a destination that cooperates, by the clock of its kernel.
     far_ns: int | None = None
 

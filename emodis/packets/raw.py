@@ -93,7 +93,7 @@ class RawTransport:
             raise RuntimeError("a train outside a run; call begin first")
         run, sockets = self._run, self._run.sockets
         flow = run.identity.flow(
-            train.kind, train.flow, port=train.port, dscp=train.dscp, tag=train.tag
+            train.kind, train.flow, port=train.port, dscp=train.dscp, df=train.df, tag=train.tag
         )
         ids = run.take_ids(len(train.probes))
         ledger = Ledger(train, ids, flow.target)
@@ -161,7 +161,7 @@ def _packets(train: Train, flow: Flow, ids: IdBlock, run: _Run) -> bytearray:
     data = bytearray()
     for index, probe in enumerate(train.probes):
         number = (train.flow + index) % FLOW_COUNT
-        own = run.identity.flow(train.kind, number, port=train.port, dscp=train.dscp)
+        own = run.identity.flow(train.kind, number, port=train.port, dscp=train.dscp, df=train.df)
         data += build(own, [probe], IdBlock(ids.at(index), 1))
     return data
 

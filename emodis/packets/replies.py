@@ -12,9 +12,9 @@ from ipaddress import ip_address
 import attrs
 
 from emodis.packets.checksum import is_valid
-from emodis.packets.extensions import label_stack
+from emodis.packets.extensions import interfaces, label_stack
 from emodis.packets.invitation import Arrived, read_answer
-from emodis.packets.model import Address, Kind, Mark, MplsLabel, ReplyKind
+from emodis.packets.model import Address, InterfaceInfo, Kind, Mark, MplsLabel, ReplyKind
 from emodis.packets.quotes import Bytes, Expectation, quoted_probe, word
 from emodis.packets.templates import ICMP, ICMPV6, IP_HEADER_BYTES, UDP
 
@@ -50,6 +50,7 @@ class Answer:
     size_bytes: int
     marks: frozenset[Mark] = frozenset()
     mpls: tuple[MplsLabel, ...] = ()
+    interfaces: tuple[InterfaceInfo, ...] = ()
     # When the probe arrived, by the clock of the destination's kernel.
     far_ns: int | None = None
 
@@ -128,6 +129,7 @@ def _icmp(outer: _Outer, expected: Expectation) -> Answer | None:
         marks=found.marks,
         # It has the size of the link where others have the length of the quote.
         mpls=() if too_big else label_stack(icmp, version),
+        interfaces=() if too_big else interfaces(icmp, version),
     )
 
 

@@ -146,9 +146,8 @@ def _ip(flow: Flow, protocol: int, size_bytes: int) -> bytes:
         first = 6 << 28 | traffic_class << 20 | flow.label
         return _IPV6.pack(first, size_bytes - 40, protocol, 0, source, target)
     # The kernel fills in the header checksum of a raw packet.
-    return _IPV4.pack(
-        0x45, traffic_class, size_bytes, 0, _DONT_FRAGMENT, 0, protocol, 0, source, target
-    )
+    fragments = _DONT_FRAGMENT if flow.df else 0
+    return _IPV4.pack(0x45, traffic_class, size_bytes, 0, fragments, 0, protocol, 0, source, target)
 
 
 # Each of the three says: protocol, segment, where the id stands, where the compensation.

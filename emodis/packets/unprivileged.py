@@ -142,7 +142,7 @@ class UnprivilegedTransport:
             tag=train.tag,
         )
         reading = Reading(train, ids, sender, run.known)
-        sock.begin_train(train.dscp)
+        sock.begin_train(train.dscp, df=train.df)
         drops = sock.drops()
         flight: Flight[SendBatch, Arrival] = Flight(
             train,

@@ -271,6 +271,16 @@ def cooperates(technique: Technique) -> bool:
     return bool(getattr(technique, "COOPERATES", False))
 
 
+def for_managers(technique: Technique, call: Body) -> str:
+    """Why only a manager may ask agents for this; empty: anybody may.
+
+    A technique with such a rule has a method `for_managers` of its own. What a host measures for
+    its own user is not asked.
+    """
+    own: Callable[[Body], str] | None = getattr(technique, "for_managers", None)
+    return own(call) if own is not None else ""
+
+
 @attrs.frozen
 class Sides:
     """Who has to measure: this very host outwards, agents towards the destination, or both."""

@@ -16,7 +16,7 @@ import attrs
 from emodis.packets.model import Address, Kind, Probe, Train
 from emodis.techniques import connections, ping_verdict, records
 from emodis.techniques.base import Context, Conversation, Measured, Spend
-from emodis.techniques.parameters import By, choice, real, whole
+from emodis.techniques.parameters import By, choice, flag, real, whole
 from emodis.techniques.ping_statistics import Manner, estimate
 from emodis.techniques.skeleton import Skeleton, failed
 from emodis.techniques.stats import NS_PER_S
@@ -34,6 +34,8 @@ _SPREAD = 0.1
 _KINDS = {"icmp": Kind.ICMP_ECHO, "udp": Kind.UDP, "tcp": Kind.TCP_SYN}
 # Both ICMP's and UDP's.
 _HEADER_BYTES = 8
+# What agents send for anybody; managers and a host's own user may go faster.
+_LEAST_REQUESTERS_INTERVAL_S = 0.1
 # A SYN with the usual options.
 _TCP_HEADER_BYTES = 40
 _IP_HEADER_BYTES = {4: 20, 6: 40}
@@ -61,6 +63,7 @@ class Parameters:
     )
     ttl: int = whole(64, 1, 255, unit="hops", text="time to live of the probes")
     dscp: int = whole(0, 0, 63, unit="", text="service class in the IP header")
+    df: bool = flag(True, text="routers may not cut the probes up (IPv6 ones never do)")
 
 
 class Ping(Skeleton[Parameters, PingObservations, PingResult]):
@@ -85,6 +88,12 @@ class Ping(Skeleton[Parameters, PingObservations, PingResult]):
             sent_bytes=chosen.count * (_size_bytes(chosen, 6) + _beside(chosen)),
         )
 
+    def for_managers(self, call: Body) -> str:
+        """Faster probes than everybody may have sent (TECHNIQUES.md 1, parameters)."""
+        if self._chosen(call).interval_s >= _LEAST_REQUESTERS_INTERVAL_S:
+            return ""
+        return f"an interval_s below {_LEAST_REQUESTERS_INTERVAL_S:g} s is for managers only"
+
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Send one train and summarise it."""
         observations = PingObservations(target=context.address.packed)
@@ -100,6 +109,7 @@ class Ping(Skeleton[Parameters, PingObservations, PingResult]):
             wait_ns=round(chosen.timeout_s * NS_PER_S),
             port=chosen.port,
             dscp=chosen.dscp,
+            df=chosen.df,
             # A round trip may take longer than the time to the next probe.
             spread=chosen.proto == "tcp",
             progress=(1, 1),

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from emodis.packets.model import (
     Address,
     Echo,
+    InterfaceInfo,
     Mark,
     MplsLabel,
     Probe,
@@ -21,9 +22,14 @@ from emodis.packets.model import (
 from emodis.wire.v1.techniques_pb2 import (
     ANSWER_MARK_NAT,
     ANSWER_MARK_QUOTE_ALTERED,
+    INTERFACE_ROLE_INCOMING,
+    INTERFACE_ROLE_NEXT_HOP,
+    INTERFACE_ROLE_OUTGOING,
+    INTERFACE_ROLE_SUB_IP,
     WORD_DATAGRAM,
     WORD_RESET,
     WORD_SYN_ACK,
+    InterfaceEntry,
     MplsEntry,
     ProbeRecord,
     TrainRecord,
@@ -49,6 +55,13 @@ _WORDS = {
 }
 _KINDS_OF_WORDS = {word: kind for kind, word in _WORDS.items()}
 _MARKS = {Mark.NAT: ANSWER_MARK_NAT, Mark.QUOTE_ALTERED: ANSWER_MARK_QUOTE_ALTERED}
+# By RFC 5837's number of each.
+_ROLES = (
+    INTERFACE_ROLE_INCOMING,
+    INTERFACE_ROLE_SUB_IP,
+    INTERFACE_ROLE_OUTGOING,
+    INTERFACE_ROLE_NEXT_HOP,
+)
 _MARKS_BY_NUMBER = {number: mark for mark, number in _MARKS.items()}
 
 
@@ -161,12 +174,33 @@ def _probe_record(probe: Probe, echo: Echo, t0_ns: int) -> ProbeRecord:
             record.word = _WORDS[reply.kind]
         record.marks.extend(sorted(_MARKS[mark] for mark in reply.marks))
         record.mpls.extend(_entry(label) for label in reply.mpls)
+        record.interfaces.extend(_interface_entry(one) for one in reply.interfaces)
     return record
 
 
 def _entry(label: MplsLabel) -> MplsEntry:
     return MplsEntry(
         label=label.label, traffic_class=label.traffic_class, bottom=label.bottom, ttl=label.ttl
+    )
+
+
+def _interface_entry(info: InterfaceInfo) -> InterfaceEntry:
+    return InterfaceEntry(
+        role=_ROLES[info.role],
+        index=info.index,
+        address=b"" if info.address is None else info.address.packed,
+        name=info.name,
+        mtu_bytes=info.mtu_bytes,
+    )
+
+
+def _interface(entry: InterfaceEntry) -> InterfaceInfo:
+    return InterfaceInfo(
+        role=_ROLES.index(entry.role),
+        index=entry.index if entry.HasField("index") else None,
+        address=to_address(entry.address),
+        name=entry.name,
+        mtu_bytes=entry.mtu_bytes if entry.HasField("mtu_bytes") else None,
     )
 
 
@@ -205,5 +239,7 @@ def _reply(record: ProbeRecord, t0_ns: int) -> Reply | None:
             )
             for entry in record.mpls
         ),
+        # As are roles.
+        interfaces=tuple(_interface(one) for one in record.interfaces if one.role in _ROLES),
         far_ns=record.far_ns if record.HasField("far_ns") else None,
     )

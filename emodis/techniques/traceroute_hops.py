@@ -97,6 +97,7 @@ def _hop_answer(number: int, probe: ProbeRecord) -> HopAnswer:
         word=probe.word,
         marks=probe.marks,
         mpls=probe.mpls,
+        interfaces=probe.interfaces,
     )
 
 

@@ -7,6 +7,7 @@ they belong to the fabric between two ASes, whatever a map says.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 
@@ -43,6 +44,12 @@ class AsPath:
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Pairs of neighbours."""
         return tuple(itertools.pairwise(self.asns))
+
+    @property
+    def hash(self) -> str:
+        """Equal for equal sequences of ASes: 16 hexadecimal digits; empty without any."""
+        text = "\n".join(str(asn) for asn in self.asns)
+        return hashlib.sha256(text.encode()).hexdigest()[:16] if self.asns else ""
 
 
 def as_path(

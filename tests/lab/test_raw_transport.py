@@ -161,6 +161,15 @@ def test_a_train_arrives_as_one_flow_in_order_and_muted_packets_are_not_answered
     assert answered == [True] + [False] * 20 + [True]
 
 
+def test_routers_may_cut_up_what_has_no_df(path_lab: Lab, tmp_path: Path) -> None:
+    script = ONE_FLOW.replace("outcome = fly(", "outcome = fly(df=False, probes=")
+    with path_lab.capture("h2", tmp_path / "h2.pcap"):
+        flown(path_lab, script)
+    source = str(path_lab.address("h1"))
+    arrived = [packet for _, packet in captured(tmp_path / "h2.pcap") if packet.src == source]
+    assert [str(packet.flags) for packet in arrived] == [""] * 22
+
+
 @pytest.mark.parametrize("kind", ["UDP", "ICMP_ECHO", "TCP_SYN"])
 def test_an_ipv6_train_arrives_as_one_flow_in_order(
     path_lab: Lab, tmp_path: Path, kind: str

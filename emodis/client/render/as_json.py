@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from emodis.client.finish import Way
 from emodis.client.render.answers import answers
+from emodis.client.render.as_paths import as_path_of
 from emodis.client.render.decoded import decode
 from emodis.client.render.plain import plain, word
 from emodis.client.report import Report
@@ -142,6 +143,7 @@ def _run(result: Result, technique: str, observations: bool) -> dict[str, Any]:
         "transport": word(Transport.DESCRIPTOR, outcome.transport),
         "late": result.late,
         "overlapped": [plain(run) for run in result.overlapped],
+        "as_path": _as_path(result),
         "result": None if value is None else _body(outcome.result.technique, value),
     }
     if observations:
@@ -149,6 +151,14 @@ def _run(result: Result, technique: str, observations: bool) -> dict[str, Any]:
         technique, data = outcome.result.technique or technique, outcome.observations
         row["observations"] = _message(technique, "OBSERVATIONS", data) if data else None
     return row
+
+
+def _as_path(result: Result) -> dict[str, Any] | None:
+    """Of a route, where somebody could look its addresses up."""
+    path = as_path_of(result)
+    if path is None:
+        return None
+    return {"asns": list(path.asns), "unmapped_hops": path.unmapped, "path_hash": path.hash}
 
 
 def _message(technique: str, kind: str, data: bytes) -> dict[str, Any] | None:

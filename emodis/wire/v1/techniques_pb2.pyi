@@ -66,6 +66,36 @@ ANSWER_MARK_QUOTE_ALTERED: AnswerMark.ValueType  # 2
 """One of the two carriers of the probe's id was changed on the way."""
 Global___AnswerMark: _TypeAlias = AnswerMark  # noqa: Y015
 
+class _InterfaceRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InterfaceRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InterfaceRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTERFACE_ROLE_UNSPECIFIED: _InterfaceRole.ValueType  # 0
+    INTERFACE_ROLE_INCOMING: _InterfaceRole.ValueType  # 1
+    """The probe came in by it."""
+    INTERFACE_ROLE_SUB_IP: _InterfaceRole.ValueType  # 2
+    """The same, below IP."""
+    INTERFACE_ROLE_OUTGOING: _InterfaceRole.ValueType  # 3
+    """The probe would have left by it."""
+    INTERFACE_ROLE_NEXT_HOP: _InterfaceRole.ValueType  # 4
+    """Of the router behind that."""
+
+class InterfaceRole(_InterfaceRole, metaclass=_InterfaceRoleEnumTypeWrapper):
+    """Which interface a router speaks of (RFC 5837)."""
+
+INTERFACE_ROLE_UNSPECIFIED: InterfaceRole.ValueType  # 0
+INTERFACE_ROLE_INCOMING: InterfaceRole.ValueType  # 1
+"""The probe came in by it."""
+INTERFACE_ROLE_SUB_IP: InterfaceRole.ValueType  # 2
+"""The same, below IP."""
+INTERFACE_ROLE_OUTGOING: InterfaceRole.ValueType  # 3
+"""The probe would have left by it."""
+INTERFACE_ROLE_NEXT_HOP: InterfaceRole.ValueType  # 4
+"""Of the router behind that."""
+Global___InterfaceRole: _TypeAlias = InterfaceRole  # noqa: Y015
+
 class _Cooperation:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -144,6 +174,46 @@ class MplsEntry(_message.Message):
 Global___MplsEntry: _TypeAlias = MplsEntry  # noqa: Y015
 
 @_typing.final
+class InterfaceEntry(_message.Message):
+    """What a router says of an interface; absent or empty: not said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MTU_BYTES_FIELD_NUMBER: _builtins.int
+    role: Global___InterfaceRole.ValueType
+    index: _builtins.int
+    address: _builtins.bytes
+    name: _builtins.str
+    mtu_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        role: Global___InterfaceRole.ValueType = ...,
+        index: _builtins.int | None = ...,
+        address: _builtins.bytes = ...,
+        name: _builtins.str = ...,
+        mtu_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_mtu_bytes", b"_mtu_bytes", "index", b"index", "mtu_bytes", b"mtu_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_mtu_bytes", b"_mtu_bytes", "address", b"address", "index", b"index", "mtu_bytes", b"mtu_bytes", "name", b"name", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+    _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    _WhichOneofReturnType__mtu_bytes: _TypeAlias = _typing.Literal["mtu_bytes"]  # noqa: Y015
+    _WhichOneofArgType__mtu_bytes: _TypeAlias = _typing.Literal["_mtu_bytes", b"_mtu_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mtu_bytes) -> _WhichOneofReturnType__mtu_bytes | None: ...
+
+Global___InterfaceEntry: _TypeAlias = InterfaceEntry  # noqa: Y015
+
+@_typing.final
 class ProbeRecord(_message.Message):
     """One probe and what came back for it. Times are relative to TrainRecord.t0_unix_ns."""
 
@@ -164,6 +234,7 @@ class ProbeRecord(_message.Message):
     MARKS_FIELD_NUMBER: _builtins.int
     MPLS_FIELD_NUMBER: _builtins.int
     FAR_NS_FIELD_NUMBER: _builtins.int
+    INTERFACES_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     size_bytes: _builtins.int
     muted: _builtins.bool
@@ -191,6 +262,8 @@ class ProbeRecord(_message.Message):
     def mpls(self) -> _containers.RepeatedCompositeFieldContainer[Global___MplsEntry]:
         """Outermost first."""
 
+    @_builtins.property
+    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterfaceEntry]: ...
     def __init__(
         self,
         *,
@@ -209,10 +282,11 @@ class ProbeRecord(_message.Message):
         marks: _abc.Iterable[Global___AnswerMark.ValueType] | None = ...,
         mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
         far_ns: _builtins.int | None = ...,
+        interfaces: _abc.Iterable[Global___InterfaceEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "far_ns", b"far_ns", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "far_ns", b"far_ns", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "far_ns", b"far_ns", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "interfaces", b"interfaces", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__far_ns: _TypeAlias = _typing.Literal["far_ns"]  # noqa: Y015
     _WhichOneofArgType__far_ns: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns"]  # noqa: Y015
@@ -310,6 +384,7 @@ class PingParameters(_message.Message):
     SPACING_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     DSCP_FIELD_NUMBER: _builtins.int
+    DF_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     interval_s: _builtins.float
     payload_bytes: _builtins.int
@@ -324,6 +399,8 @@ class PingParameters(_message.Message):
     port: _builtins.int
     """Destination port of UDP and TCP."""
     dscp: _builtins.int
+    df: _builtins.bool
+    """Routers may not cut the probes up; over IPv6 they never do."""
     def __init__(
         self,
         *,
@@ -336,11 +413,14 @@ class PingParameters(_message.Message):
         spacing: _builtins.str | None = ...,
         port: _builtins.int | None = ...,
         dscp: _builtins.int | None = ...,
+        df: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_port", b"_port", "_proto", b"_proto", "_spacing", b"_spacing", "dscp", b"dscp", "port", b"port", "proto", b"proto", "spacing", b"spacing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_df", b"_df", "_dscp", b"_dscp", "_port", b"_port", "_proto", b"_proto", "_spacing", b"_spacing", "df", b"df", "dscp", b"dscp", "port", b"port", "proto", b"proto", "spacing", b"spacing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dscp", b"_dscp", "_port", b"_port", "_proto", b"_proto", "_spacing", b"_spacing", "count", b"count", "dscp", b"dscp", "interval_s", b"interval_s", "payload_bytes", b"payload_bytes", "port", b"port", "proto", b"proto", "spacing", b"spacing", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_df", b"_df", "_dscp", b"_dscp", "_port", b"_port", "_proto", b"_proto", "_spacing", b"_spacing", "count", b"count", "df", b"df", "dscp", b"dscp", "interval_s", b"interval_s", "payload_bytes", b"payload_bytes", "port", b"port", "proto", b"proto", "spacing", b"spacing", "timeout_s", b"timeout_s", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__df: _TypeAlias = _typing.Literal["df"]  # noqa: Y015
+    _WhichOneofArgType__df: _TypeAlias = _typing.Literal["_df", b"_df"]  # noqa: Y015
     _WhichOneofReturnType__dscp: _TypeAlias = _typing.Literal["dscp"]  # noqa: Y015
     _WhichOneofArgType__dscp: _TypeAlias = _typing.Literal["_dscp", b"_dscp"]  # noqa: Y015
     _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
@@ -349,6 +429,8 @@ class PingParameters(_message.Message):
     _WhichOneofArgType__proto: _TypeAlias = _typing.Literal["_proto", b"_proto"]  # noqa: Y015
     _WhichOneofReturnType__spacing: _TypeAlias = _typing.Literal["spacing"]  # noqa: Y015
     _WhichOneofArgType__spacing: _TypeAlias = _typing.Literal["_spacing", b"_spacing"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__df) -> _WhichOneofReturnType__df | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dscp) -> _WhichOneofReturnType__dscp | None: ...
     @_typing.overload
@@ -684,6 +766,7 @@ class HopAnswer(_message.Message):
     WORD_FIELD_NUMBER: _builtins.int
     MARKS_FIELD_NUMBER: _builtins.int
     MPLS_FIELD_NUMBER: _builtins.int
+    INTERFACES_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     address: _builtins.bytes
     """Absent: silent."""
@@ -699,6 +782,8 @@ class HopAnswer(_message.Message):
     def mpls(self) -> _containers.RepeatedCompositeFieldContainer[Global___MplsEntry]:
         """Outermost first."""
 
+    @_builtins.property
+    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterfaceEntry]: ...
     def __init__(
         self,
         *,
@@ -712,10 +797,11 @@ class HopAnswer(_message.Message):
         word: Global___Word.ValueType = ...,
         marks: _abc.Iterable[Global___AnswerMark.ValueType] | None = ...,
         mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
+        interfaces: _abc.Iterable[Global___InterfaceEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "rtt_ns", b"rtt_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "marks", b"marks", "mpls", b"mpls", "quoted_ttl", b"quoted_ttl", "reply_ttl", b"reply_ttl", "round", b"round", "rtt_ns", b"rtt_ns", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "interfaces", b"interfaces", "marks", b"marks", "mpls", b"mpls", "quoted_ttl", b"quoted_ttl", "reply_ttl", b"reply_ttl", "round", b"round", "rtt_ns", b"rtt_ns", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rtt_ns: _TypeAlias = _typing.Literal["rtt_ns"]  # noqa: Y015
     _WhichOneofArgType__rtt_ns: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns"]  # noqa: Y015

@@ -12,7 +12,7 @@ from emodis.master.config import Limits
 from emodis.master.measurement import Measurement
 from emodis.techniques import igi_keys, registry
 from emodis.wire.v1.client_pb2 import Refused, Request
-from emodis.wire.v1.common_pb2 import PeerOffer, RunKey
+from emodis.wire.v1.common_pb2 import ROLE_MANAGER, PeerOffer, RunKey
 
 IGI = registry.get("igi")
 TOKEN = bytes(range(16))
@@ -25,7 +25,7 @@ def wanted(**fields: Any) -> Request:
 
 
 def verdict(request: Request) -> Admitted | Refused:
-    return admit(request, find=registry.get, limits=Limits())
+    return admit(request, find=registry.get, limits=Limits(), role=ROLE_MANAGER)
 
 
 def measurement(request: Request) -> Measurement:

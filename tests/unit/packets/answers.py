@@ -43,7 +43,13 @@ _ERRORS6 = {1: ICMPv6DestUnreach, 2: ICMPv6PacketTooBig, 3: ICMPv6TimeExceeded}
 
 
 def flow(
-    kind: Kind, version: int = 4, *, port: int = UDP_PORT, dscp: int = 0, tag: bytes = b""
+    kind: Kind,
+    version: int = 4,
+    *,
+    port: int = UDP_PORT,
+    dscp: int = 0,
+    df: bool = True,
+    tag: bytes = b"",
 ) -> Flow:
     source, target = ENDS[version]
     return Flow(
@@ -53,6 +59,7 @@ def flow(
         ident=IDENTS[kind][1],
         port=port,
         dscp=dscp,
+        df=df,
         check=0xBEEF,
         label=0x12345,
         secret=SECRET,

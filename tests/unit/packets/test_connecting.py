@@ -113,7 +113,7 @@ def test_the_oldest_connections_are_given_up_for_new_ones(
 ) -> None:
     monkeypatch.setattr(connecting, "MOST_OPEN", 2)
     place = listener.getsockname()[:2]
-    connections = Connections(ip_address(place[0]), place[1], dscp=0, ids=IdBlock(1, 5))
+    connections = Connections(ip_address(place[0]), place[1], dscp=0, df=True, ids=IdBlock(1, 5))
     for index in range(5):
         assert connections.send([64] * 5, index, 5) == 1
     select.select([connections.receiver], [], [], 5)
@@ -129,7 +129,7 @@ def test_an_error_that_nobody_explains_is_no_answer(
 ) -> None:
     """As an older kernel tells of a router: the error without the router."""
     place = listener.getsockname()[:2]
-    connections = Connections(ip_address(place[0]), place[1], dscp=0, ids=IdBlock(1, 1))
+    connections = Connections(ip_address(place[0]), place[1], dscp=0, df=True, ids=IdBlock(1, 1))
     connections.send([64], 0, 1)
     for attempt in connections._open.values():
         attempt.error = 113
@@ -146,7 +146,9 @@ def test_a_time_is_the_kernels_own_measurement_unless_it_has_repeated_the_syn(
     for repeated in (0, 1):
         progress = connecting._Progress(established=True, rtt_ns=5_000, repeated=repeated)
         monkeypatch.setattr(connecting, "_progress", lambda sock, progress=progress: progress)
-        connections = Connections(ip_address(place[0]), place[1], dscp=0, ids=IdBlock(1, 1))
+        connections = Connections(
+            ip_address(place[0]), place[1], dscp=0, df=True, ids=IdBlock(1, 1)
+        )
         before_ns = realtime_ns()
         connections.send([64], 0, 1)
         ((called_ns, *_),) = [(attempt.called_ns,) for attempt in connections._open.values()]
@@ -171,7 +173,7 @@ def test_a_host_without_a_way_there_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("emodis.packets.connecting.socket.socket", Stranded)
     for address in (NOWHERE, IPv6Address("::1")):
-        connections = Connections(address, 80, dscp=0, ids=IdBlock(1, 1))
+        connections = Connections(address, 80, dscp=0, df=True, ids=IdBlock(1, 1))
         with pytest.raises(NoRoute, match="no route"):
             connections.send([64], 0, 1)
         connections.close()

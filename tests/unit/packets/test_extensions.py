@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from scapy.packet import Raw
 from emodis.packets.checksum import checksum
 from emodis.packets.extensions import MOST_LABELS, MOST_OBJECTS, label_stack
 from emodis.packets.flow import IdBlock
-from emodis.packets.model import Kind, MplsLabel
+from emodis.packets.model import InterfaceInfo, Kind, MplsLabel
 from emodis.packets.replies import parse
 from tests.unit.packets.answers import (
     VERSIONS,
@@ -145,3 +146,71 @@ def test_no_more_than_sixteen_objects_and_labels_are_read() -> None:
 def test_hostile_bytes_never_raise(data: bytes, version: int) -> None:
     label_stack(data, version)
     label_stack(bytes(136) + structure(data), version)
+
+
+# RFC 5837: the bits of the type say what follows.
+INCOMING, OUTGOING, NEXT_HOP = 0x00, 0x80, 0xC0
+INDEX, ADDRESS, NAME, MTU = 8, 4, 2, 1
+
+
+def name(text: bytes) -> bytes:
+    """Padded to words; its first byte counts itself."""
+    padded = text.ljust((len(text) + 1 + 3) // 4 * 4 - 1, b"\0")
+    return bytes([len(padded) + 1]) + padded
+
+
+def about(version: int, *objects: bytes) -> tuple[InterfaceInfo, ...]:
+    quoted = probe_packet(Kind.UDP, 1003, version=version)
+    packet = with_extension(version, quoted, structure(*objects), length=LENGTH[version])
+    answer = parse(packet, expectation(Kind.UDP, version, IDS))
+    assert answer is not None
+    return answer.interfaces
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_a_router_says_of_its_interfaces_is_kept_beside_its_labels(version: int) -> None:
+    v4 = struct.pack("!HH", 1, 0) + IPv4Address("192.0.2.1").packed
+    v6 = struct.pack("!HH", 2, 0) + IPv6Address("2001:db8::1").packed
+    whole = struct.pack("!I", 7) + v4 + name(b"ge-0/0/1") + struct.pack("!I", 9000)
+    found = about(
+        version,
+        item(whole, number=2, kind=INCOMING | INDEX | ADDRESS | NAME | MTU),
+        item(entries(THREE)),
+        item(v6, number=2, kind=NEXT_HOP | ADDRESS),
+    )
+    assert found == (
+        InterfaceInfo(
+            role=0, index=7, address=IPv4Address("192.0.2.1"), name="ge-0/0/1", mtu_bytes=9000
+        ),
+        InterfaceInfo(role=3, address=IPv6Address("2001:db8::1")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (INDEX, b"\0\0\0"),
+        (ADDRESS, struct.pack("!HH", 3, 0) + bytes(16)),
+        (ADDRESS, struct.pack("!HH", 2, 0) + bytes(4)),
+        (ADDRESS, b""),
+        (NAME, b""),
+        (NAME, b"\0abc"),
+        (NAME, b"\x10abc"),
+        (NAME, bytes([68]) + bytes(67)),
+        (INDEX | MTU, bytes(6)),
+    ],
+)
+def test_a_damaged_interface_is_left_out_and_the_next_one_kept(kind: int, data: bytes) -> None:
+    good = item(struct.pack("!I", 3), number=2, kind=OUTGOING | INDEX)
+    found = about(4, item(data, number=2, kind=kind), good)
+    assert found == (InterfaceInfo(role=2, index=3),)
+
+
+def test_a_name_is_printable() -> None:
+    (found,) = about(4, item(name(b"a\x1b[2J\xff\nb"), number=2, kind=NAME))
+    assert found.name == "a[2J\ufffdb"
+
+
+@given(st.binary(max_size=80), st.integers(0, 255))
+def test_no_interface_object_raises(data: bytes, kind: int) -> None:
+    about(4, item(data, number=2, kind=kind))

@@ -73,20 +73,20 @@ def checksums(made: Made, packet: bytes) -> tuple[int, int]:
     return written, getattr(again[LAYERS[kind, version]], name)
 
 
-@given(trains(), st.integers(1, 0xFFFE), st.integers(0, 63), st.integers(1, 65535))
+@given(trains(), st.integers(1, 0xFFFE), st.integers(0, 63), st.integers(1, 65535), st.booleans())
 def test_every_packet_says_what_its_probe_asks_for(
-    made: Made, first_id: int, dscp: int, port: int
+    made: Made, first_id: int, dscp: int, port: int, df: bool
 ) -> None:
     kind, version, probes = made
     ids = IdBlock(first_id, len(probes))
     source, target = ENDS[version]
-    built = packets(made, first_id, dscp=dscp, port=port)
+    built = packets(made, first_id, dscp=dscp, port=port, df=df)
     for index, (probe, packet) in enumerate(zip(probes, built, strict=True)):
         ip = dissected(version, packet)
         assert (ip.src, ip.dst) == (str(source), str(target))
         if version == 4:
             assert (ip.ttl, ip.len, ip.tos) == (probe.ttl, probe.size_bytes, dscp << 2)
-            assert (ip.id, str(ip.flags)) == (ids.at(index), "DF")
+            assert (ip.id, str(ip.flags)) == (ids.at(index), "DF" if df else "")
         else:
             assert (ip.hlim, ip.plen, ip.tc) == (probe.ttl, probe.size_bytes - 40, dscp << 2)
             assert ip.fl == 0x12345

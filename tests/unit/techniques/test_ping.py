@@ -77,6 +77,23 @@ def test_protocol_port_and_service_class_reach_the_packets(
     assert (train.kind, train.port, train.dscp) == (kind, port, dscp)
 
 
+def test_routers_may_cut_probes_up_only_where_that_is_wished() -> None:
+    for options, df in (({}, True), ({"df": "off"}, False)):
+        talk = PING.conversation(PING.call(options), Context(address=TARGET, seed=3))
+        assert next(talk).df is df
+    # A call from before there was a choice.
+    old = PingParameters.FromString(PING.call({}).body)
+    old.ClearField("df")
+    body = PING.call({})
+    body.body = old.SerializeToString()
+    assert next(PING.conversation(body, Context(address=TARGET, seed=3))).df is True
+
+
+def test_fast_probes_are_for_managers() -> None:
+    assert PING.for_managers(PING.call({"interval_s": "0.1"})) == ""
+    assert "0.1 s" in PING.for_managers(PING.call({"interval_s": "0.099"}))
+
+
 def test_poisson_intervals_are_exponential_and_never_outlast_the_deadline() -> None:
     call = PING.call({"spacing": "poisson", "count": "200", "interval_s": "0.1"})
     longest_ns = round(1.1 * 199 * 0.1e9) + 200

@@ -63,6 +63,18 @@ def test_a_pathneck_result_with_its_observations() -> None:
     assert one["parameters"]["trains"] > 0
 
 
+def test_a_route_has_its_ases_where_somebody_knows_them() -> None:
+    run, same = (result(name, traceroute(*PATH), owners=True) for name in ("a", "b"))
+    other = result("c", traceroute(*PATH[1:]), owners=True)
+    unknown = result("d", traceroute(*PATH))
+    (one,) = printed(report("traceroute", run, same, other, unknown))["measurements"]
+    first, second, third, fourth = (made["as_path"] for made in one["runs"])
+    assert (first["asns"], first["unmapped_hops"]) == ([65001, 65003], 1)
+    assert len(first["path_hash"]) == 16
+    assert first["path_hash"] == second["path_hash"] != third["path_hash"]
+    assert fourth is None
+
+
 @pytest.mark.parametrize(
     "made",
     [
