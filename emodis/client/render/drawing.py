@@ -26,6 +26,19 @@ def bar(share: float, cells: int, marks: Sequence[float] = ()) -> str:
     return "".join(line).rstrip()
 
 
+def span(low: float, middle: float, high: float, cells: int) -> str:
+    """An interval of shares (0..1) of so many cells, with a point in it."""
+
+    def at(share: float) -> int:
+        return min(cells - 1, max(0, round(share * (cells - 1))))
+
+    first, point, last = at(low), at(middle), at(high)
+    line = [" "] * first + ["─"] * (last - first + 1)
+    line[first], line[last] = "├", "┤"
+    line[min(max(point, first), last)] = "●"
+    return "".join(line)
+
+
 def fitted(text: str, cells: int) -> str:
     """The text in exactly so many cells."""
     clean = printable(text)

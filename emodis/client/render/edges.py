@@ -29,7 +29,7 @@ def summary(whither: str, result: BrouteResult) -> str:
     bounded = [branch for branch in result.branches if not branch.uncovered]
     if not bounded:
         return f"{head}, none of them measured"
-    words = [f"{_name(branch)} {_bound_words(branch)}" for branch in bounded]
+    words = [f"{name_of(branch)} {_bound_words(branch)}" for branch in bounded]
     missing = len(result.branches) - len(bounded)
     rest = f"; {missing} not covered" if missing else ""
     return (
@@ -159,7 +159,8 @@ def _bound_words(branch: BrouteBranch) -> str:
     return " and ".join(parts)
 
 
-def _name(branch: BrouteBranch) -> str:
+def name_of(branch: BrouteBranch) -> str:
+    """By whom it comes, or goes."""
     if branch.upstream_asn:
         return f"by AS{branch.upstream_asn}"
     return f"by {address(branch.links[0].from_address)}" if branch.links else "by an unknown way"

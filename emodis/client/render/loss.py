@@ -105,9 +105,20 @@ def hops_grid(report: Report, run: Decoded) -> Grid:
             _interval(hop.loss_low_ratio, hop.loss_high_ratio) if hop.answered else "",
             _SHOWS.get(hop.shows, ""),
             "rate-limited" if hop.rate_limited else "",
-            marked=_is_first(hop, result),
+            marked=starts_here(hop, result),
         )
     return grid
+
+
+def shows(hop: LossHop) -> str:
+    """What a hop says of the loss, in words; empty where that is nothing."""
+    words = [_SHOWS.get(hop.shows, ""), "rate-limited" if hop.rate_limited else ""]
+    return ", ".join(word for word in words if word)
+
+
+def starts_here(hop: LossHop, result: LossResult) -> bool:
+    """Whether the loss begins on the link to this hop."""
+    return _is_found(result) and hop.ttl == result.begins.to_ttl
 
 
 def _where(report: Report, run: Decoded) -> str:
@@ -141,10 +152,6 @@ def _is_found(result: LossResult) -> bool:
     place = result.begins
     whole = not place.from_ttl and place.to_ttl in {0, result.hop_count}
     return not whole or place.to_ttl == 1
-
-
-def _is_first(hop: LossHop, result: LossResult) -> bool:
-    return _is_found(result) and hop.ttl == result.begins.to_ttl
 
 
 def _between(place: LossPlace) -> str:

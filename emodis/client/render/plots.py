@@ -12,7 +12,9 @@ from rich.text import Text
 
 from emodis.client.render.answers import answers, place
 from emodis.client.render.decoded import Decoded, decoded
+from emodis.client.render.plot_edges import branch_lines
 from emodis.client.render.plot_gaps import gap_lines
+from emodis.client.render.plot_losses import loss_lines
 from emodis.client.render.plot_paths import SILENT, Path, tree_lines
 from emodis.client.render.plot_series import Sent, series_lines
 from emodis.client.render.table import show, show_ends
@@ -123,6 +125,24 @@ def _path(report: Report, run: Decoded, words: Callable[[TracerouteHop], str]) -
     return Path(start, tuple(words(hop) for hop in hops), result.reached)
 
 
+def _losses(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    for run in runs:
+        _head(report, run, out)
+        for line in loss_lines(run, _end(report, run), _width(out)):
+            _print(line.text, out, "bold" if line.marked else "")
+
+
+def _edges(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    for run in runs:
+        out.print()
+        for line in branch_lines(_end(report, run), run.value, _width(out)):
+            _print(line.text, out, "bold" if line.marked else "")
+
+
+def _end(report: Report, run: Decoded) -> str:
+    return "you" if report.to_me else place(report, run.run.run.destination)
+
+
 def _width(out: Console) -> int:
     return out.width if out.is_terminal else min(out.width, PIPE_COLUMNS)
 
@@ -130,8 +150,7 @@ def _width(out: Console) -> int:
 def _head(report: Report, run: Decoded, out: Console) -> None:
     out.print()
     agent = report.agent_name(run.run.run.agent_id)
-    where = "you" if report.to_me else place(report, run.run.run.destination)
-    show_line(f"{agent} → {where}", out)
+    show_line(f"{agent} → {_end(report, run)}", out)
 
 
 def _print(line: str, out: Console, style: str = "") -> None:
@@ -139,4 +158,10 @@ def _print(line: str, out: Console, style: str = "") -> None:
     out.print(Text(line, style=style), soft_wrap=True)
 
 
-DRAWINGS: dict[str, Draw] = {"pathneck": _gaps, "ping": _series, "traceroute": _paths}
+DRAWINGS: dict[str, Draw] = {
+    "pathneck": _gaps,
+    "ping": _series,
+    "traceroute": _paths,
+    "loss": _losses,
+    "broute": _edges,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -10,17 +11,25 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from emodis.client.render.decoded import Decoded
-from emodis.client.render.drawing import FULL, MARK, bar, fitted
+from emodis.client.render.drawing import FULL, MARK, bar, fitted, span
 from emodis.client.render.plot_gaps import gap_lines
 from emodis.client.render.plot_paths import Path, tree_lines
 from emodis.client.render.plot_series import LOST, POINT, SOME_LOST, SPAN, Sent, series_lines
 from emodis.client.render.plots import show_plots
 from emodis.client.report import Report
+from emodis.wire.v1.broute_pb2 import BrouteResult
 from emodis.wire.v1.client_pb2 import Result
+from emodis.wire.v1.loss_pb2 import (
+    HOP_LOSS_BEFORE,
+    HOP_LOSS_BEHIND,
+    HOP_LOSS_SILENT,
+    LossResult,
+)
 from emodis.wire.v1.techniques_pb2 import PathneckResult, PingObservations, ProbeRecord, TrainRecord
 from tests.unit.client.builders import (
     MS,
     W1,
+    broute,
     failure,
     packed,
     pathneck,
@@ -46,6 +55,52 @@ def pinged(rtts_ns: Sequence[int | None]) -> Result:
     return run
 
 
+def ways_out() -> BrouteResult:
+    """The same backwards: two ways out of w1 that part behind its own first link."""
+    found = BrouteResult(source=True, coverage_ratio=1.0, routes=3, as_map=True)
+    for upstream_asn, path in (
+        (65002, (W1, "10.3.0.1", "10.2.0.1")),
+        (65001, (W1, "10.3.0.1", "10.1.0.1")),
+    ):
+        hops = [packed(address) for address in path]
+        branch = found.branches.add(upstream_asn=upstream_asn, agents=["ams"], measured_by=["ams"])
+        for start, end in itertools.pairwise(hops):
+            branch.links.add(from_address=start, to_address=end)
+    slow, fast = found.branches
+    slow.upper_bps, fast.lower_bps = 5_000_000, 20_000_000
+    slow.bottleneck.CopyFrom(slow.links[1])
+    return found
+
+
+def lost() -> LossResult:
+    """A silent hop, one before and two behind the place where 10 % are lost."""
+    found = LossResult(
+        sent=300, answered=270, loss_ratio=0.1, loss_low_ratio=0.07, loss_high_ratio=0.14
+    )
+    found.hop_count = 5
+    rows = (
+        ("10.1.0.1", HOP_LOSS_BEFORE, (0.0, 0.0, 0.031)),
+        ("", HOP_LOSS_SILENT, (0.0, 0.0, 0.0)),
+        ("10.2.0.1", HOP_LOSS_BEHIND, (0.06, 0.1, 0.16)),
+        ("10.3.0.1", HOP_LOSS_BEHIND, (0.05, 0.09, 0.15)),
+    )
+    for ttl, (where, word, (low, middle, high)) in enumerate(rows, start=1):
+        found.hops.add(
+            ttl=ttl,
+            address=packed(where) if where else b"",
+            asked=120,
+            answered=100 if where else 0,
+            loss_ratio=middle,
+            loss_low_ratio=low,
+            loss_high_ratio=high,
+            shows=word,
+            rate_limited=ttl == 4,
+        )
+    found.begins.from_ttl, found.begins.from_address = 1, packed("10.1.0.1")
+    found.begins.to_ttl, found.begins.to_address = 3, packed("10.2.0.1")
+    return found
+
+
 WAVE = [None if n % 13 == 5 else 12 * MS + (n * n % 17) * MS // 8 for n in range(200)]
 ROUTES = report(
     "traceroute",
@@ -63,6 +118,9 @@ DRAWN = {
     ),
     "ping": report("ping", pinged(WAVE)),
     "traceroute": ROUTES,
+    "broute": report("broute", result("", broute())),
+    "broute_source": report("broute", result("", ways_out()), upstream=True),
+    "loss": report("loss", result("ams", lost())),
     "traceroute_to_me": report("traceroute", result("ams", traceroute(*PATH)), to_me=True),
 }
 
@@ -102,6 +160,12 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     assert bar(1 / 16, 2) == "▏"
     assert (bar(0.0, 10), bar(2.0, 3), bar(-1.0, 3)) == ("", FULL * 3, "")
     assert bar(0.5, 10, [0.85]) == FULL * 5 + "   " + MARK
+
+
+def test_an_interval_has_its_point_between_its_ends() -> None:
+    assert span(0.0, 0.5, 1.0, 9) == "├───●───┤"
+    assert span(0.5, 0.75, 1.0, 9) == "    ├─●─┤"
+    assert (span(0.0, 0.0, 0.5, 9), span(0.0, 0.0, 0.0, 9)) == ("●───┤", "●")
 
 
 def test_wide_letters_count_twice() -> None:
