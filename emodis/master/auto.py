@@ -1,14 +1,13 @@
-"""AUTO: discovery's plan, the light traceroutes it may skip, and what it found as agents."""
+"""AUTO: discovery's plan, and what it found as agents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from emodis.master.clocks import NS
 from emodis.master.estimate import estimate
-from emodis.master.ledger import Ledger
+from emodis.master.known_routes import TRACEROUTE, KnownRoutes
 from emodis.master.membership import Member, Membership
 from emodis.master.owners import Address
 from emodis.master.plans import RunChild, drive
@@ -21,34 +20,15 @@ from emodis.techniques.discovery import (
     Selection,
     children,
     discovery,
+    usable,
 )
 from emodis.techniques.edge_routes import Owner
 from emodis.wire.v1.client_pb2 import Auto
-from emodis.wire.v1.common_pb2 import Body, Target
+from emodis.wire.v1.common_pb2 import Target
 
-TRACEROUTE = "traceroute"
-# A route is taken from the store if it is not older.
-CACHE_S = 24 * 3600.0
 MAX_AGENTS = 5
 COVERAGE_RATIO = 0.95
 AT_LEAST = 2
-
-# By (agent id, destination index).
-KnownRoutes = Mapping[tuple[str, int], Body]
-
-
-async def known_routes(
-    ledger: Ledger, targets: Sequence[Target], *, now_unix_ns: int
-) -> KnownRoutes:
-    """Traceroutes to these targets that are still fresh, whoever asked for them."""
-    since_unix_ns = now_unix_ns - round(CACHE_S * NS)
-    found: dict[tuple[str, int], Body] = {}
-    for index, target in enumerate(targets):
-        for result in await ledger.results_towards(
-            TRACEROUTE, target.address, since_unix_ns=since_unix_ns
-        ):
-            found[result.run.agent_id, index] = result.outcome.result
-    return found
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -86,17 +66,20 @@ class AutoPlan:
             )
             for member in able
         ]
+        borrowed = usable(candidates, targets, known.borrowed, owner=owner, is_exchange=is_exchange)
         plan = discovery(
             candidates,
             targets,
-            known=known,
+            known=known.own,
+            borrowed=borrowed,
             max_agents=most,
             coverage_ratio=auto.coverage_ratio or COVERAGE_RATIO,
             at_least=min(max(AT_LEAST, min_agents), most),
             owner=owner,
             is_exchange=is_exchange,
         )
-        bound_s = sum(_bound_s(child) for child in children(candidates, len(targets), known))
+        asked = children(candidates, len(targets), known.own, borrowed)
+        bound_s = sum(_bound_s(child) for child in asked)
         return cls(plan=plan, bound_s=bound_s)
 
     async def choose(self, run_child: RunChild) -> Selection:

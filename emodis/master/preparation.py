@@ -10,9 +10,10 @@ from collections.abc import Callable
 import attrs
 
 from emodis.master.admission import Admitted, admit, too_many
-from emodis.master.auto import AutoPlan, known_routes
+from emodis.master.auto import AutoPlan
 from emodis.master.clocks import Clocks
 from emodis.master.config import Limits
+from emodis.master.known_routes import known_routes
 from emodis.master.ledger import Ledger
 from emodis.master.measurement import Measurement
 from emodis.master.membership import Membership
@@ -28,7 +29,7 @@ from emodis.master.selection import (
 )
 from emodis.master.targets import Resolve, families_of, resolve_targets
 from emodis.scheduling.model import AgentId
-from emodis.techniques.base import Technique
+from emodis.techniques.base import Technique, is_plan
 from emodis.wire.v1.client_pb2 import Refused, Request
 from emodis.wire.v1.common_pb2 import CODE_FULL, Role, Target
 
@@ -114,7 +115,16 @@ class Preparer:
         refused = enough(able, request.min_agents)
         if refused is not None:
             return refused
-        known = await known_routes(self.ledger, targets, now_unix_ns=self.clocks.unix_ns())
+        owner = self.owners.asn_of if self.owners.map is not None else None
+        known = await known_routes(
+            self.ledger,
+            targets,
+            now_unix_ns=self.clocks.unix_ns(),
+            agents=frozenset(member.id for member in able),
+            owner=owner,
+            # A plan is about the destination's own routes, and has its agents look.
+            borrow=not is_plan(admitted.technique),
+        )
         plan = AutoPlan.make(
             able,
             targets,
@@ -123,7 +133,7 @@ class Preparer:
             auto=request.agents.auto,
             min_agents=request.min_agents,
             load=self.load,
-            owner=self.owners.asn_of if self.owners.map is not None else None,
+            owner=owner,
             is_exchange=self.owners.is_exchange,
         )
         return Prepared(admitted=admitted, targets=targets, who=plan)

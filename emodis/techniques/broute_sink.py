@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from emodis.techniques import records
+from emodis.techniques import edge_routes, records
 from emodis.techniques.base import Pair, Plan, Scene, Stored
 from emodis.techniques.broute_estimator import edge_of
 from emodis.techniques.broute_gathering import (
@@ -72,7 +72,7 @@ def _start(scene: Scene, index: int) -> BrouteObservations:
     vantages = {one.id: one for one in scene.agents}
     room = Room(_ROUTES_BYTES)
     for agent, stored in _known(scene, TRACEROUTE.NAME, index, asked):
-        if is_route(stored.body):
+        if is_route(stored.body) and not _has_moved(scene, agent, index, stored):
             route = route_of(agent, stored, scene, vantages.get(agent))
             if room.takes(route):
                 observations.routes.append(route)
@@ -85,6 +85,14 @@ def _start(scene: Scene, index: int) -> BrouteObservations:
             measure.reused = True
             observations.measures.append(measure)
     return observations
+
+
+def _has_moved(scene: Scene, agent: str, index: int, route: Stored) -> bool:
+    """The agent's own trains have gone another way since."""
+    trains = scene.known.get(PATHNECK.NAME, {}).get((agent, index))
+    if trains is None or trains.started_unix_ns <= route.started_unix_ns:
+        return False
+    return edge_routes.has_moved(route.body, trains.body)
 
 
 def _known(

@@ -25,6 +25,7 @@ _TRACEROUTE = Traceroute()
 # What discovery asks for: two rounds, four kilobytes at most.
 LIGHT_TRACEROUTE = _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
 _Pair = tuple[str, int]
+_PREFIX = "prefix"
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +43,14 @@ class Candidate:
 
 
 @attrs.frozen(kw_only=True)
+class Borrowed:
+    """A route to a neighbour of the target, in the same "prefix" or the same "AS"."""
+
+    body: Body
+    kind: str
+
+
+@attrs.frozen(kw_only=True)
 class Selection:
     """Who shall measure, and what that leaves out, for people."""
 
@@ -56,6 +65,7 @@ def discovery(
     targets: Sequence[Target],
     *,
     known: Mapping[_Pair, Body],
+    borrowed: Mapping[_Pair, Borrowed] | None = None,
     max_agents: int = 5,
     coverage_ratio: float = 0.95,
     at_least: int = 2,
@@ -68,6 +78,8 @@ def discovery(
         candidates: the eligible agents.
         targets: what shall be measured; a destination index is an index into it.
         known: results of traceroutes that are still fresh, by (agent, destination index).
+        borrowed: routes to neighbours of targets to which none is known, as far as they are
+            `usable`; nobody looks at these targets then, and what they show counts half.
         max_agents: never more.
         coverage_ratio: stop when this share of the branches is covered, by agents behind them.
         at_least: two agents where two are eligible, even if one covers everything.
@@ -77,7 +89,8 @@ def discovery(
     atlas = _Atlas(owner, is_exchange)
     routes = dict(known)
     failures = 0
-    for child in children(candidates, len(targets), known):
+    near = borrowed or {}
+    for child in children(candidates, len(targets), known, near):
         outcomes = yield child
         found = {
             pair: outcome.result for pair, outcome in outcomes.items() if is_route(outcome.result)
@@ -85,22 +98,28 @@ def discovery(
         routes.update(found)
         failures += len(child.agents) * len(child.destinations) - len(found)
     chosen = cover(
-        _landmarks(candidates, _branches(candidates, targets, routes, atlas), routes),
+        _landmarks(candidates, _branches(candidates, targets, routes, near, atlas), routes, near),
         max_agents=max_agents,
         coverage_ratio=coverage_ratio,
         at_least=at_least,
     )
-    return _selection(chosen, targets, failures=failures)
+    return _selection(chosen, targets, near, failures=failures)
 
 
 def children(
-    candidates: Sequence[Candidate], targets: int, known: Mapping[_Pair, Body]
+    candidates: Sequence[Candidate],
+    targets: int,
+    known: Mapping[_Pair, Body],
+    borrowed: Mapping[_Pair, Borrowed] | None = None,
 ) -> Iterator[Child]:
     """What discovery will ask for: one child for each set of agents that lack the same ones of
     so many targets."""
     tracing = lookers(candidates)
     wanted: dict[tuple[str, ...], list[int]] = {}
+    enough = {destination for _, destination in borrowed or ()}
     for destination in range(targets):
+        if destination in enough:
+            continue
         missing = tuple(c.id for c in tracing if (c.id, destination) not in known)
         if missing:
             wanted.setdefault(missing, []).append(destination)
@@ -111,6 +130,24 @@ def children(
             destinations=tuple(destinations),
             policy=Policy.POLICY_LOCK,
         )
+
+
+def usable(
+    candidates: Sequence[Candidate],
+    targets: Sequence[Target],
+    borrowed: Mapping[_Pair, Borrowed],
+    *,
+    owner: Owner | None,
+    is_exchange: Callable[[Address], bool],
+) -> Mapping[_Pair, Borrowed]:
+    """Those that are of a candidate and show a way that the target may share with its neighbour."""
+    atlas = _Atlas(owner, is_exchange)
+    known = {candidate.id: candidate for candidate in candidates}
+    return {
+        (agent, index): one
+        for (agent, index), one in borrowed.items()
+        if agent in known and _neighbours_branch(known[agent], targets[index], one, atlas)
+    }
 
 
 def lookers(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -156,6 +193,7 @@ def _branches(
     candidates: Sequence[Candidate],
     targets: Sequence[Target],
     routes: Mapping[_Pair, Body],
+    borrowed: Mapping[_Pair, Borrowed],
     atlas: _Atlas,
 ) -> dict[_Pair, Branch]:
     """The branch behind which each agent sees each destination, like ones merged."""
@@ -164,7 +202,11 @@ def _branches(
         found: dict[_Pair, Branch] = {}
         for candidate in sorted(candidates, key=lambda one: one.id):
             pair = (candidate.id, destination)
-            seen = _branch(candidate, target, routes[pair], atlas) if pair in routes else None
+            seen = None
+            if pair in routes:
+                seen = _branch(candidate, target, routes[pair], atlas)
+            elif pair in borrowed:
+                seen = _neighbours_branch(candidate, target, borrowed[pair], atlas)
             if seen is not None:
                 found[pair] = seen
         # A branch is named after a route whose ASes are known, where there is one.
@@ -182,16 +224,39 @@ def _branch(candidate: Candidate, target: Target, route: Body, atlas: _Atlas) ->
     return seen.branch if seen is not None else None
 
 
+def _neighbours_branch(
+    candidate: Candidate, target: Target, found: Borrowed, atlas: _Atlas
+) -> Branch | None:
+    """As far as the neighbour shares it: without itself, in another prefix without their AS."""
+    hops = [atlas.responder(address) for address in edge_routes.responders(found.body)]
+    if edge_routes.reached(found.body):
+        hops = hops[:-1]
+    end_asn = atlas.asn(records.to_address(target.address))
+    if found.kind != _PREFIX:
+        inside = [place for place, hop in enumerate(hops) if end_asn and hop.asn == end_asn]
+        hops = hops[: inside[0] + 1] if inside else hops
+    seen = edge_routes.seen(
+        hops, start_asn=candidate.asn if atlas.owner is not None else 0, end_asn=end_asn
+    )
+    return seen.branch if seen is not None else None
+
+
 def _landmarks(
     candidates: Sequence[Candidate],
     branches: Mapping[_Pair, Branch],
     routes: Mapping[_Pair, Body],
+    borrowed: Mapping[_Pair, Borrowed],
 ) -> list[Landmark]:
     mine: dict[str, list[tuple[int, Branch]]] = {}
     times_ns: dict[str, list[int]] = {}
+    doubtful: dict[str, set[tuple[int, Branch]]] = {}
     for (agent, destination), seen in branches.items():
         mine.setdefault(agent, []).append((destination, seen))
-        times_ns.setdefault(agent, []).append(edge_routes.rtt_ns(routes[agent, destination]))
+        body = routes.get((agent, destination))
+        if body is None:
+            doubtful.setdefault(agent, set()).add((destination, seen))
+            body = borrowed[agent, destination].body
+        times_ns.setdefault(agent, []).append(edge_routes.rtt_ns(body))
     return [
         Landmark(
             id=candidate.id,
@@ -200,12 +265,19 @@ def _landmarks(
             place=candidate.place,
             rtt_ns=sum(times_ns.get(candidate.id, ())),
             branches=tuple(mine.get(candidate.id, ())),
+            doubtful=frozenset(doubtful.get(candidate.id, ())),
         )
         for candidate in candidates
     ]
 
 
-def _selection(chosen: Cover, targets: Sequence[Target], *, failures: int) -> Selection:
+def _selection(
+    chosen: Cover,
+    targets: Sequence[Target],
+    borrowed: Mapping[_Pair, Borrowed],
+    *,
+    failures: int,
+) -> Selection:
     uncovered = [_describe(entry, targets) for entry in chosen.uncovered]
     if failures:
         uncovered.append(f"{failures} routes could not be measured")
@@ -215,7 +287,7 @@ def _selection(chosen: Cover, targets: Sequence[Target], *, failures: int) -> Se
                 agent_id=pick.landmark.id,
                 place=pick.landmark.place,
                 asn=pick.landmark.asn,
-                why=_why(pick, chosen),
+                why=_why(pick, chosen) + _by_whom(pick, borrowed),
                 new_branches=[_describe(entry, targets) for entry in pick.new],
             )
             for pick in chosen.picks
@@ -232,6 +304,13 @@ def _why(pick: Pick, chosen: Cover) -> str:
     if not pick.new:
         return "covers nothing new; a second view for comparison"
     return f"covers {len(pick.new)} of {len(chosen.known)} branches"
+
+
+def _by_whom(pick: Pick, borrowed: Mapping[_Pair, Borrowed]) -> str:
+    kinds = {one.kind for (agent, _), one in borrowed.items() if agent == pick.landmark.id}
+    if not kinds or not pick.new:
+        return ""
+    return f", as routes to others in its {' or '.join(sorted(kinds))} show"
 
 
 def _describe(entry: object, targets: Sequence[Target]) -> str:

@@ -12,11 +12,13 @@ import attrs
 
 from emodis.packets.model import Address
 from emodis.techniques import records
+from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.traceroute import Traceroute
 from emodis.topology.aspath import UNKNOWN, AsPath, Hop, as_path
 from emodis.topology.segments import SEGMENT_LINKS, Branch, branch
 from emodis.wire.v1.common_pb2 import Body
 
+_PATHNECK = Pathneck()
 _TRACEROUTE = Traceroute()
 # No traceroute of ours looks further.
 MOST_HOPS = 64
@@ -59,6 +61,21 @@ def reached(body: Body) -> bool:
         return bool(_TRACEROUTE.result(body).reached)
     except ValueError:
         return False
+
+
+def has_moved(route: Body, trains: Body) -> bool:
+    """Whether a later Pathneck run met other routers than this traceroute did.
+
+    Silent hops say nothing; neither does what cannot be read.
+    """
+    try:
+        hops = _PATHNECK.result(trains).hops
+    except ValueError:
+        return False
+    then = dict(enumerate(responders(route), start=1))
+    now = {hop.ttl: records.to_address(hop.address) for hop in hops}
+    both = ((then[ttl], place) for ttl, place in now.items() if then.get(ttl) and place)
+    return any(before != after for before, after in both)
 
 
 def rtt_ns(body: Body) -> int:

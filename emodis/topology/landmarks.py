@@ -13,6 +13,8 @@ from collections.abc import Hashable, Sequence
 import attrs
 
 MAX_BRANCHES_PER_AGENT = 64
+# What a branch counts that only neighbours are known to be reached by (TECHNIQUES.md 5).
+DOUBT = 0.5
 # Weights are sums of fractions; gains below this are rounding.
 _NOTHING = 1e-9
 
@@ -21,7 +23,8 @@ _NOTHING = 1e-9
 class Landmark:
     """An agent that may be picked. `asn` 0 = unknown; `branches` in a stable order.
 
-    `rtt_ns` to what is to be measured, 0 = not known.
+    `rtt_ns` to what is to be measured, 0 = not known. What is `doubtful` of its branches was seen
+    at neighbours only and counts half.
     """
 
     id: str
@@ -30,6 +33,7 @@ class Landmark:
     place: str = ""
     rtt_ns: int = 0
     branches: tuple[Hashable, ...] = ()
+    doubtful: frozenset[Hashable] = frozenset()
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +89,8 @@ def _weights(landmarks: Sequence[Landmark]) -> dict[Hashable, float]:
     for landmark in landmarks:
         claims = _claims(landmark)
         for branch in claims:
-            weights[branch] = weights.get(branch, 0.0) + 1 / len(claims)
+            trust = DOUBT if branch in landmark.doubtful else 1.0
+            weights[branch] = weights.get(branch, 0.0) + trust / len(claims)
     return weights
 
 

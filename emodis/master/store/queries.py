@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal, select
 
 from emodis.master.store.records import AgentRecord, MeasurementRecord
 from emodis.master.store.rows import agent_of, measurement_of, result_of
@@ -104,6 +104,30 @@ def newest_towards(
     )
     newest = {row.agent_id: row for row in rows}
     return [result_of(row) for row in newest.values()]
+
+
+def newest_targets(
+    connection: Connection, technique: str, *, since_unix_ns: int, limit: int
+) -> list[bytes]:
+    """Addresses with a DONE result of that technique, the newest first."""
+    rows = connection.execute(
+        select(targets.c.address)
+        .join(
+            runs,
+            (runs.c.measurement_id == targets.c.measurement_id)
+            & (runs.c.destination == targets.c.destination),
+        )
+        .join(measurements, measurements.c.id == targets.c.measurement_id)
+        .where(
+            measurements.c.technique == technique,
+            measurements.c.admitted_unix_ns >= since_unix_ns,
+            runs.c.end == End.END_DONE,
+        )
+        .group_by(targets.c.address)
+        .order_by(func.max(runs.c.cursor).desc())
+        .limit(limit)
+    )
+    return [bytes(row.address) for row in rows]
 
 
 def _results(*, with_observations: bool) -> Select[Any]:

@@ -20,6 +20,7 @@ from emodis.master.store.queries import (
     agents_after,
     find_by_idempotency,
     find_measurement,
+    newest_targets,
     newest_towards,
     results_after,
 )
@@ -159,6 +160,16 @@ class Store:
         return self._reader.ask(
             lambda connection: newest_towards(
                 connection, technique, address, since_unix_ns=since_unix_ns
+            )
+        )
+
+    def recent_targets(
+        self, technique: str, *, since_unix_ns: int, limit: int
+    ) -> Deferred[list[bytes]]:
+        """Addresses to which there are DONE results of that technique, the newest ones first."""
+        return self._reader.ask(
+            lambda connection: newest_targets(
+                connection, technique, since_unix_ns=since_unix_ns, limit=limit
             )
         )
 

@@ -218,6 +218,18 @@ class MemoryLedger:
             ]
         )
 
+    def recent_targets(
+        self, technique: str, *, since_unix_ns: int, limit: int
+    ) -> Deferred[list[bytes]]:
+        found = [
+            record.targets[result.run.destination].address
+            for (measurement_id, _, _), result in self.runs.items()
+            if (record := self.records[measurement_id]).call.technique == technique
+            and record.admitted_unix_ns >= since_unix_ns
+            and result.outcome.ending.end == END_DONE
+        ]
+        return succeed(list(dict.fromkeys(reversed(found)))[:limit])
+
     def close(self) -> Deferred[None]:
         return succeed(None)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
 
 from emodis.master.config import Limits
+from emodis.master.owners import Owners
 from emodis.master.store.errors import StoreError
+from emodis.topology.asn import AsOwner
 from emodis.wire.v1.agent_pb2 import FromAgent, RunProgress, RunStarted
 from emodis.wire.v1.client_pb2 import (
     DIRECTION_BOTH,
@@ -671,3 +673,56 @@ def test_shutdown_ends_everything_with_a_reason() -> None:
     assert counts(ended) == {END_CANCELLED: 1}
     assert "client_stop" in agent.names()
     assert house.clock.getDelayedCalls() == []
+
+
+class Ours:
+    """10.0, 10.2 and 10.9 belong to one AS; each other network of this size to one of its own."""
+
+    def owner(self, address: IPv4Address | IPv6Address) -> AsOwner | None:
+        network = address.packed[1]
+        return AsOwner(65001 if network in {0, 2, 9} else 65100 + network)
+
+
+def traced(house: House, host: str) -> None:
+    """Two agents have looked at a host, and their routes are in the store."""
+    hops = ("10.11.0.1", "10.5.0.1", "10.0.0.9", host)
+    far = {name: (house.agent(name), route(*hops)) for name in ("a1", "a2")}
+    client = house.client()
+    client.ask(agents=Agents(auto=Auto()), call_id=20, destinations=[host])
+    one_by_one(house, far)
+    serve(house, *(agent for agent, _ in far.values()))
+    assert every(client.heard(), "ended")
+
+
+def test_routes_to_a_neighbour_spare_the_look_at_a_new_target() -> None:
+    house = House()
+    traced(house, "10.2.0.1")
+    near = house.client("c2")
+    near.ask(agents=Agents(auto=Auto()), call_id=8, destinations=["10.2.0.2"])
+    messages = near.heard()
+    assert one(messages, "accepted").discovery_s == 0
+    assert "others in its prefix" in one(messages, "selected").agents[0].why
+    # Another prefix, of nobody knows which AS.
+    far = house.client("c3")
+    far.ask(agents=Agents(auto=Auto()), call_id=9, destinations=["10.9.0.2"])
+    assert one(far.heard(), "accepted").discovery_s > 0
+
+
+def test_routes_to_a_host_of_the_same_as_do_where_its_prefix_has_none() -> None:
+    house = House(owners=Owners(map=Ours()))
+    traced(house, "10.2.0.1")
+    client = house.client("c2")
+    client.ask(agents=Agents(auto=Auto()), call_id=9, destinations=["10.9.0.2"])
+    messages = client.heard()
+    assert one(messages, "accepted").discovery_s == 0
+    assert "others in its AS" in one(messages, "selected").agents[0].why
+
+
+def test_routes_of_a_day_ago_are_nobodys_neighbours() -> None:
+    house = House()
+    traced(house, "10.2.0.1")
+    day_s = 24 * 3600 + 60
+    house.clock.rightNow += day_s
+    client = house.client("c2")
+    client.ask(agents=Agents(auto=Auto()), call_id=9, destinations=["10.2.0.2"])
+    assert one(client.heard(), "accepted").discovery_s > 0

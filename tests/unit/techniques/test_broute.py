@@ -450,3 +450,17 @@ def test_price_and_deadline() -> None:
     assert BROUTE.expected(call).duration_s < 15
     assert BROUTE.expected(call).sent_bytes < 300_000
     assert Policy.Name(BROUTE.POLICY) == "POLICY_RING"
+
+
+def test_a_route_that_trains_have_left_since_is_traced_anew() -> None:
+    world = World()
+    routes = {(f"a{asn}", 0): stored(world.traceroute(asn, 101)) for asn in (102, 103)}
+    # The later trains of agent 102 went as those of another AS do, those of 103 as before.
+    later = Stored(body=world.pathneck(106, 101), started_unix_ns=NOW_NS + 1)
+    same = Stored(body=world.pathneck(103, 101), started_unix_ns=NOW_NS + 1)
+    known = {"traceroute": routes, "pathneck": {("a102", 0): later, ("a103", 0): same}}
+    play = Play(agents=(102, 103), known=known)
+    play.measured()
+    traces = play.children[0]
+    assert traces.call.technique == "traceroute"
+    assert traces.pairs == frozenset({("a102", 0)})

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 
 import pytest
 
+from emodis.packets.model import Address
 from emodis.techniques.base import Child
-from emodis.techniques.discovery import Candidate, Selection, discovery
+from emodis.techniques.discovery import Borrowed, Candidate, Selection, discovery, usable
 from emodis.techniques.traceroute import Traceroute
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body, Outcome, Target
@@ -36,6 +37,8 @@ def choose(
     routes: Routes,
     *,
     known: Mapping[tuple[str, int], Body] | None = None,
+    borrowed: Mapping[tuple[str, int], Borrowed] | None = None,
+    owner: Callable[[Address], int] | None = None,
     targets: list[Target] | None = None,
     max_agents: int = 5,
 ) -> tuple[Selection, list[Child]]:
@@ -44,6 +47,8 @@ def choose(
         candidates,
         TARGETS[:1] if targets is None else targets,
         known=known or {},
+        borrowed=borrowed,
+        owner=owner,
         max_agents=max_agents,
     )
     children: list[Child] = []
@@ -260,3 +265,73 @@ def test_ways_in_by_different_ases_are_different_branches() -> None:
     # On the fabric of an exchange the address says nothing: the AS before it hands over.
     owners[10] = owners[11] = 100
     assert chosen(exchange=20).branches_known == 1
+
+
+def lent(route: Iterable[int], kind: str = "prefix") -> Borrowed:
+    return Borrowed(body=body(route), kind=kind)
+
+
+def test_routes_to_neighbours_do_where_none_is_known() -> None:
+    """Two ways to 89, which is in the prefix of 90: nobody has to look."""
+    borrowed = {
+        ("a0", 0): lent([1, 10, 20, 30, 40, 89]),
+        ("a1", 0): lent([2, 11, 20, 30, 40, 89]),
+        ("a2", 0): lent([4, 13, 21, 31, 41, 89]),
+    }
+    selection, children = choose(agents(3), {}, borrowed=borrowed)
+    assert children == []
+    assert (selection.branches_known, selection.branches_covered) == (2, 2)
+    assert [choice.agent_id for choice in selection.choices] == ["a0", "a2"]
+    assert {choice.why for choice in selection.choices} == {
+        "covers 1 of 2 branches, as routes to others in its prefix show"
+    }
+    # The neighbour itself is on no way to the target.
+    lines = [line for choice in selection.choices for line in choice.new_branches]
+    assert len(lines) == 2
+    assert not any("0.0.0.89" in line for line in lines)
+
+
+def test_what_neighbours_show_counts_half() -> None:
+    """One agent with a route of its own to one target outweighs one with a lent one to another."""
+    known = {("a1", 1): body([2, 11, 21, 31, 41, 91]), ("a0", 1): body([0, 0, 0])}
+    borrowed = {("a0", 0): lent([1, 10, 20, 30, 40, 89])}
+    selection, _ = choose(
+        agents(2), {}, known=known, borrowed=borrowed, targets=TARGETS, max_agents=1
+    )
+    assert [choice.agent_id for choice in selection.choices] == ["a1"]
+
+
+def test_in_another_prefix_of_its_as_only_the_way_into_the_as_is_shared() -> None:
+    """30 is the first router of the AS of 90; 41 and 42 lie behind it, towards others."""
+
+    def owner(address: Address) -> int:
+        return 7 if int(address) >= 30 else 5 if int(address) >= 10 else 0
+
+    borrowed = {
+        ("a0", 0): lent([1, 10, 20, 30, 41, 70], "AS"),
+        ("a1", 0): lent([2, 10, 20, 30, 42, 80], "AS"),
+    }
+    selection, _ = choose(agents(2), {}, borrowed=borrowed, owner=owner)
+    assert selection.branches_known == 1
+    assert "as routes to others in its AS show" in selection.choices[0].why
+
+
+def test_what_is_lent_is_of_use_where_it_shows_a_way_of_a_candidate() -> None:
+    good = lent([1, 10, 20, 30, 40, 89])
+    nothing = Borrowed(body=Body(technique="ping", schema=1), kind="prefix")
+    # The whole of it lies in the target's own AS: no way into that is shown.
+    inside = lent([60, 61, 62, 63], "AS")
+    borrowed = {
+        ("a0", 0): good,
+        ("a1", 0): nothing,
+        ("a2", 0): inside,
+        ("gone", 0): good,
+    }
+    found = usable(
+        agents(3),
+        TARGETS,
+        borrowed,
+        owner=lambda address: 7 if int(address) >= 60 else 0,
+        is_exchange=lambda address: False,
+    )
+    assert set(found) == {("a0", 0)}

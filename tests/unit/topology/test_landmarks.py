@@ -154,3 +154,10 @@ def test_five_thousand_agents_take_no_time() -> None:
     # 1 s is the promise; ten times that guards against hanging.
     assert time.process_time() - before < 10
     assert len(found.known) == 41
+
+
+def test_what_is_doubtful_counts_half() -> None:
+    known = Landmark(id="b", branches=("one",))
+    doubtful = Landmark(id="a", branches=("two",), doubtful=frozenset({"two"}))
+    found = cover([doubtful, known], max_agents=1, coverage_ratio=1.0, at_least=1)
+    assert [pick.landmark.id for pick in found.picks] == ["b"]

@@ -110,3 +110,21 @@ def test_no_statement_reads_a_whole_table_that_grows(rig: Rig) -> None:
         assert [step for step in scans if step.split()[1] in grown] == [], statement
     connection.close()
     assert len(said) >= 10
+
+
+def test_the_newest_targets_of_a_technique(rig: Rig) -> None:
+    for name, admitted in (("m1", 100), ("m2", 200)):
+        rig.wait(rig.store.save_measurement(measurement(name, admitted_unix_ns=admitted)))
+    rig.save(run_key(0), outcome())
+    rig.save(run_key(1), outcome(End.END_FAILED))
+    rig.save(run_key(1, measurement_id="m2"), outcome())
+    rig.save(run_key(0, measurement_id="m2", agent_id="a9"), outcome(End.END_FAILED))
+
+    def recent(technique: str = "ping", since: int = 0, limit: int = 9) -> list[bytes]:
+        return rig.wait(rig.store.recent_targets(technique, since_unix_ns=since, limit=limit))
+
+    places = [one.address for one in measurement("m1").targets]
+    assert recent() == [places[1], places[0]]
+    assert recent(limit=1) == [places[1]]
+    assert recent(since=150) == [places[1]]
+    assert recent("pathneck") == []
