@@ -159,6 +159,8 @@ class Daemon:
                 self._runner.cancel(order.run_cancel.run)
             case "client_stop":
                 self._runner.stop_client(frozenset(order.client_stop.measurement_ids))
+            case "relay":
+                self._runner.relayed(order.relay)
             case "ack":
                 self._spool.acknowledged(order.ack.runs)
                 self._look_whether_drained()

@@ -33,6 +33,7 @@ from emodis.wire.v1.common_pb2 import (
     Ending,
     Outcome,
     Quality,
+    Relay,
     RunKey,
 )
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberRun
@@ -58,8 +59,12 @@ class ProberLike(Protocol):
         """Falsy while its process is being started again."""
 
     def run(
-        self, run: ProberRun, on_progress: Callable[[ProberProgress], None]
+        self,
+        run: ProberRun,
+        on_progress: Callable[[ProberProgress], None],
+        on_relay: Callable[[Relay], None],
     ) -> Deferred[Outcome]: ...
+    def relay(self, relay: Relay) -> None: ...
     def abort(self, run: RunKey) -> None: ...
 
 
@@ -162,6 +167,12 @@ class Runner:
             self.say(FromAgent(run_result=_result(run, _NOT_HERE)))
         self._proceed()
 
+    def relayed(self, relay: Relay) -> None:
+        """What the partner of a run says to it, through the master."""
+        if self._is_in_work(key_of(relay.run)):
+            assert self._in_work is not None
+            self._in_work.prober.relay(relay)
+
     def stop_client(self, measurement_ids: frozenset[str]) -> None:
         """The client of these measurements has gone."""
         for task in self._queue.take_belonging(measurement_ids):
@@ -231,7 +242,7 @@ class Runner:
             peer=task.assignment.peer if task.assignment.HasField("peer") else None,
             pcap_path=self.capture_for(run),
         )
-        outcome = maybeDeferred(prober.run, order, self._progressed)
+        outcome = maybeDeferred(prober.run, order, self._progressed, self._relay)
         _ = outcome.addErrback(self._failed).addCallback(self._ended, task.key)
         return True
 
@@ -250,6 +261,9 @@ class Runner:
                 )
             )
         )
+
+    def _relay(self, relay: Relay) -> None:
+        self.say(FromAgent(relay=relay))
 
     def _failed(self, failure: Failure) -> Outcome:
         """The prober broke its promise to answer every run."""

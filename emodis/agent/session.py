@@ -186,7 +186,7 @@ class Session:
                 self._events.dropped(drop_of_refusal(message.refusal))
             case "goodbye":
                 self._events.dropped(drop_of_goodbye(message.goodbye))
-            case "assignment" | "run_cancel" | "client_stop" | "ack":
+            case "assignment" | "run_cancel" | "client_stop" | "ack" | "relay":
                 self._events.ordered(message)
             case None:
                 if not self._knows_newer:

@@ -30,7 +30,7 @@ from emodis.client.session import CONNECT_TIMEOUT_S, LEAVING_TIMEOUT_S, Session,
 from emodis.wire.hello import PROTOCOL_MAX, PROTOCOL_MIN
 from emodis.wire.protocol import Wire
 from emodis.wire.v1.client_pb2 import FromClient, ToClient
-from emodis.wire.v1.common_pb2 import Goodbye, Hello, Keepalive, Role, Welcome
+from emodis.wire.v1.common_pb2 import Goodbye, Hello, Keepalive, Relay, Role, Welcome
 
 SOFTWARE = f"emodis-client {__version__}"
 
@@ -83,6 +83,11 @@ class Conversation:
     def interrupt(self) -> None:
         """The user wants to leave."""
         self.session.interrupted()
+
+    def relay(self, relay: Relay) -> None:
+        """Send words to the agent of a run; nobody hears them once the conversation is over."""
+        if self._finish is None and not self._over:
+            self._say(FromClient(relay=relay))
 
     # What the transitions do.
 

@@ -16,18 +16,25 @@ from emodis.client.calls import Call
 from emodis.client.finish import Finish
 from emodis.packets.model import Address
 from emodis.wire.v1.client_pb2 import ToClient
-from emodis.wire.v1.common_pb2 import Outcome, PeerOffer, RunKey
+from emodis.wire.v1.common_pb2 import Outcome, PeerOffer, Relay, RunKey
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
 
 T = TypeVar("T")
 Work = Coroutine[Deferred[Any], Any, T]
 
 
-class Partner(Protocol):
-    """emodis.client.partner.Partner as it is used here."""
+class Answerer(Protocol):
+    """emodis.client.answerer.Answerer as it is used here."""
 
     def start(self) -> PeerOffer: ...
     def stop(self) -> None: ...
+
+
+class Partner(Answerer, Protocol):
+    """emodis.client.partner.Partner as it is used here."""
+
+    def connect(self, relay: Callable[[Relay], None]) -> None: ...
+    def relayed(self, relay: Relay) -> None: ...
 
 
 def nobody() -> Partner:
@@ -44,6 +51,10 @@ class Asking(Protocol):
 
     def interrupt(self) -> None:
         """The user wants to leave: cancel, and come to an end soon."""
+        ...
+
+    def relay(self, relay: Relay) -> None:
+        """Send words to the agent of a run, while the call is being served."""
         ...
 
 
@@ -102,7 +113,7 @@ class Desk:
     boottime_ns: Callable[[], int]
     partner: Callable[[], Partner] = nobody
     # Whoever answers probes while others measure towards this host.
-    answerer: Callable[[], Partner] = nobody
+    answerer: Callable[[], Answerer] = nobody
     interrupts: Interrupts = attrs.field(factory=Interrupts)
     # Host names of addresses, as far as there are any; never fails.
     names: Callable[[Sequence[str]], Deferred[dict[str, str]]] = nameless

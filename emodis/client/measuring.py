@@ -139,7 +139,7 @@ class Measuring:
         except OSError as error:
             raise Trouble(f"this host cannot listen: {error}", Exit.FAILED) from error
         try:
-            return await service.request(desk, wanted, self.view.take)
+            return await service.request(desk, wanted, self.view.take, partner)
         finally:
             partner.stop()
 

@@ -21,7 +21,7 @@ from zope.interface import provider
 from emodis.client.calls import Call
 from emodis.client.config import Settings, state_dir
 from emodis.client.connection import Conversation, hello
-from emodis.client.desk import Asking, Desk, Interrupts, Partner, Prober, Work, nameless
+from emodis.client.desk import Answerer, Asking, Desk, Interrupts, Partner, Prober, Work, nameless
 from emodis.client.exits import Exit, Interrupted, Trouble
 from emodis.client.identity import client_id
 from emodis.client.names import Lookup, resolver
@@ -137,10 +137,10 @@ class ReactorRuntime:
         )
         return listener
 
-    def _answerer(self) -> Partner:
+    def _answerer(self) -> Answerer:
         from emodis.client import answerer
 
-        listener: Partner = answerer.Answerer(self.reactor, os.urandom(igi_keys.TOKEN_BYTES))
+        listener: Answerer = answerer.Answerer(self.reactor, os.urandom(igi_keys.TOKEN_BYTES))
         return listener
 
     def _prober(self) -> Prober:

@@ -17,7 +17,7 @@ from emodis.client.calls import (
     ResultsCall,
     StatusCall,
 )
-from emodis.client.desk import Desk
+from emodis.client.desk import Desk, Partner
 from emodis.client.finish import Finish, Way
 from emodis.client.report import Report
 from emodis.client.runname import RunName, choose
@@ -42,10 +42,12 @@ class MasterStatus:
     finish: Finish
 
 
-async def request(desk: Desk, wanted: Request, watch: Watch) -> Report:
-    """Have it measured; `watch` sees every message as it comes."""
+async def request(
+    desk: Desk, wanted: Request, watch: Watch, partner: Partner | None = None
+) -> Report:
+    """Have it measured; `watch` sees every message as it comes, but for the partner's."""
     report = Report(call=wanted.call, to_me=not wanted.destinations)
-    return await _gather(desk, RequestCall(wanted), report, watch)
+    return await _gather(desk, RequestCall(wanted), report, watch, partner)
 
 
 async def results(
@@ -102,17 +104,24 @@ async def cancel(desk: Desk, measurement_id: str) -> Finish:
     return await _ask(desk, CancelCall(measurement_id), lambda message: None)
 
 
-async def _gather(desk: Desk, call: Call, report: Report, watch: Watch) -> Report:
+async def _gather(
+    desk: Desk, call: Call, report: Report, watch: Watch, partner: Partner | None = None
+) -> Report:
     def take(message: ToClient) -> None:
+        if partner is not None and message.HasField("relay"):
+            partner.relayed(message.relay)
+            return
         report.take(message)
         watch(message)
 
-    report.finish = await _ask(desk, call, take)
+    report.finish = await _ask(desk, call, take, partner)
     return report
 
 
-async def _ask(desk: Desk, call: Call, take: Watch) -> Finish:
+async def _ask(desk: Desk, call: Call, take: Watch, partner: Partner | None = None) -> Finish:
     asking = await desk.master.asking(call, take)
+    if partner is not None:
+        partner.connect(asking.relay)
     desk.interrupts.handler = asking.interrupt
     try:
         return await asking.start()

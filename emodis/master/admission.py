@@ -171,7 +171,8 @@ def _without_partner(request: Request, technique: Technique) -> Refused | None:
         )
     port, token = request.peer.tcp_port, request.peer.token
     in_range = igi_keys.LOWEST_PORT <= port <= igi_keys.HIGHEST_PORT
-    if not in_range or len(token) != igi_keys.TOKEN_BYTES:
+    reachable = in_range or (request.peer.relay and not port)
+    if not reachable or len(token) != igi_keys.TOKEN_BYTES:
         return bad(
             f"{technique.NAME} needs a client that listens; this one offers no port for it",
             "use a client of the master's version",

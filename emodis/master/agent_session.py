@@ -15,7 +15,7 @@ from emodis.master.greeting import check_agent
 from emodis.master.membership import AgentPort, Member
 from emodis.wire.protocol import Wire
 from emodis.wire.v1.agent_pb2 import FromAgent, RunProgress, RunResult, RunStarted, ToAgent
-from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, ROLE_AGENT, Hello, Refusal
+from emodis.wire.v1.common_pb2 import CODE_BAD_REQUEST, ROLE_AGENT, Hello, Refusal, Relay
 
 
 class AgentEvents(Protocol):
@@ -26,6 +26,7 @@ class AgentEvents(Protocol):
     def run_started(self, member: Member, started: RunStarted) -> None: ...
     def run_progress(self, member: Member, progress: RunProgress) -> None: ...
     def run_result(self, member: Member, result: RunResult) -> None: ...
+    def relayed_by_agent(self, member: Member, relay: Relay) -> None: ...
 
 
 class AgentSession(Connection[FromAgent, ToAgent]):
@@ -64,6 +65,9 @@ class AgentSession(Connection[FromAgent, ToAgent]):
             case "run_result":
                 if self._own(message.run_result.run.agent_id):
                     self._events.run_result(member, message.run_result)
+            case "relay":
+                if self._own(message.relay.run.agent_id):
+                    self._events.relayed_by_agent(member, message.relay)
             case _:
                 self.link.unknown()
 

@@ -105,4 +105,5 @@ def partner_of(measurement: Measurement, run: common_pb2.RunKey) -> PeerOffer | 
         return PeerOffer(answering_port=offer.answering_port, token=offer.token)
     if not is_peered(measurement.technique) or not offer.token:
         return None
-    return PeerOffer(tcp_port=offer.tcp_port, token=igi_keys.run_token(offer.token, run))
+    token = igi_keys.run_token(offer.token, run)
+    return PeerOffer(tcp_port=offer.tcp_port, token=token, relay=offer.relay)

@@ -23,7 +23,7 @@ from emodis.wire.v1.client_pb2 import (
     Request,
     ToClient,
 )
-from emodis.wire.v1.common_pb2 import ROLE_MANAGER, Hello, Refusal, Role
+from emodis.wire.v1.common_pb2 import ROLE_MANAGER, Hello, Refusal, Relay, Role
 
 
 class ClientPort(Protocol):
@@ -62,6 +62,7 @@ class ClientEvents(Protocol):
     def list_agents(self, port: ClientPort, wanted: ListAgents) -> None: ...
     def get_status(self, port: ClientPort, wanted: GetStatus) -> None: ...
     def get_results(self, port: ClientPort, wanted: GetResults) -> None: ...
+    def relayed_by_client(self, port: ClientPort, relay: Relay) -> None: ...
 
 
 class ClientSession(Connection[FromClient, ToClient]):
@@ -103,6 +104,8 @@ class ClientSession(Connection[FromClient, ToClient]):
                 self._events.get_status(self, message.get_status)
             case "get_results":
                 self._events.get_results(self, message.get_results)
+            case "relay":
+                self._events.relayed_by_client(self, message.relay)
             case _:
                 self.link.unknown()
 

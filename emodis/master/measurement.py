@@ -66,6 +66,8 @@ class Measurement:
     received: set[RunKey] = attrs.field(factory=set)
     counts: Counter[End.ValueType] = attrs.field(factory=Counter)
     cost: Cost = attrs.field(factory=Cost)
+    # What the two ends of a run have said to each other through the master.
+    relayed_bytes: Counter[RunKey] = attrs.field(factory=Counter)
     # Results on their way to the disk.
     saving: int = 0
     unsaved: int = 0

@@ -25,6 +25,7 @@ from emodis.master.membership import Membership
 from emodis.master.owners import Owners
 from emodis.master.planning import Planning
 from emodis.master.preparation import Preparer
+from emodis.master.relays import Relays
 from emodis.master.replay import Replay
 from emodis.master.requests import Requests
 from emodis.master.results import Results
@@ -75,6 +76,7 @@ class Parts:
     directory: Directory
     replay: Replay
     status: StatusDesk
+    relays: Relays
 
 
 def assemble(tools: Tools, settings: Settings, state: State) -> Parts:
@@ -158,6 +160,7 @@ def assemble(tools: Tools, settings: Settings, state: State) -> Parts:
             loop_lag_s=tools.loop_lag_s,
             started_ns=clocks.monotonic_ns(),
         ),
+        relays=Relays(live=live, members=members),
     )
 
 

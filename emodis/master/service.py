@@ -29,7 +29,7 @@ from emodis.wire.v1.client_pb2 import (
     ListAgents,
     Request,
 )
-from emodis.wire.v1.common_pb2 import Hello
+from emodis.wire.v1.common_pb2 import Hello, Relay
 
 # How long a shutdown waits for measurements to be written down.
 DRAIN_S = 3.0
@@ -76,6 +76,9 @@ class Service:
     def run_result(self, member: Member, result: RunResult) -> None:
         self._parts.results.arrived(member, result)
 
+    def relayed_by_agent(self, member: Member, relay: Relay) -> None:
+        self._parts.relays.from_agent(member, relay)
+
     # ClientEvents.
 
     def client_joined(self, port: ClientPort) -> None:
@@ -99,6 +102,9 @@ class Service:
 
     def get_results(self, port: ClientPort, wanted: GetResults) -> None:
         self._parts.errands.run(port, wanted.call_id, self._parts.replay.answer(port, wanted))
+
+    def relayed_by_client(self, port: ClientPort, relay: Relay) -> None:
+        self._parts.relays.from_client(port, relay)
 
     # For app.
 

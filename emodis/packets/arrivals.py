@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import attrs
 
@@ -49,6 +50,13 @@ class ArrivalSocket:
     def close(self) -> None:
         """Give it back."""
         self._socket.close()
+
+    def send(self, payload: bytes, host: str, port: int) -> None:
+        """One datagram from this very port, if this host has a way there."""
+        if ":" not in host and self._socket.family == socket.AF_INET6:
+            host = _MAPPED + host
+        with suppress(OSError):
+            self._socket.sendto(payload, (host, port))
 
     def drops(self) -> int:
         """Lost so far because its queue was full."""

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from emodis.packets.clocks import boottime_ns
 from emodis.prober.outcomes import cancelled, crashed, ended, stuck, unavailable
 from emodis.prober.process import WorkerProcess
-from emodis.wire.v1.common_pb2 import BLAME_US, END_FAILED, Cost, Outcome, RunKey
+from emodis.wire.v1.common_pb2 import BLAME_US, END_FAILED, Cost, Outcome, Relay, RunKey
 from emodis.wire.v1.prober_pb2 import (
     FromProber,
     ProberAbort,
@@ -53,6 +53,7 @@ class _Job:
     run: ProberRun
     on_progress: Callable[[ProberProgress], None] | None
     done: Deferred[Outcome]
+    on_relay: Callable[[Relay], None] | None = None
     cost: Cost = attrs.field(factory=Cost)
     sent: bool = False
     # What its end is if the process dies now; None = it crashed.
@@ -116,15 +117,21 @@ class Prober:
         return waiting
 
     def run(
-        self, run: ProberRun, on_progress: Callable[[ProberProgress], None] | None = None
+        self,
+        run: ProberRun,
+        on_progress: Callable[[ProberProgress], None] | None = None,
+        on_relay: Callable[[Relay], None] | None = None,
     ) -> Deferred[Outcome]:
-        """Measure. Fires with an Outcome in every case, never with a Failure."""
+        """Measure. Fires with an Outcome in every case, never with a Failure.
+
+        `on_relay` hears what the run has to say to its partner, where it cannot do so itself.
+        """
         if self._stopped:
             return succeed(unavailable(f"The {self._label} prober is not running."))
         if self._job is not None:
             hint = f"The {self._label} prober was given a second run; please report this."
             return succeed(ended(END_FAILED, "prober_busy", hint, BLAME_US))
-        job = _Job(run, on_progress, Deferred())
+        job = _Job(run, on_progress, Deferred(), on_relay)
         self._job = job
         self._watch(job)
         self._submit()
@@ -143,6 +150,12 @@ class Prober:
             self._process.send(ToProber(abort=ProberAbort(run=run)))
             timer = self._clock.callLater(ABORT_DEADLINE_S, self._kill, "it did not stop in time")
             job.timers.append(timer)
+
+    def relay(self, relay: Relay) -> None:
+        """Tell the run in work what its partner says; another run is not touched."""
+        job = self._job
+        if self._process is not None and job is not None and job.sent and job.run.run == relay.run:
+            self._process.send(ToProber(relay=relay))
 
     def stop(self) -> Deferred[None]:
         """End the process, and with it the run in work; fires when it is gone."""
@@ -181,6 +194,8 @@ class Prober:
             case "done":
                 if self._job is not None and self._job.run.run == message.done.run:
                     self._end_job(message.done.outcome)
+            case "relay":
+                self._relayed(message.relay)
             case None:
                 self._kill("it sent garbage")
 
@@ -205,6 +220,11 @@ class Prober:
                 job.on_progress(progress)
             except Exception:
                 log.failure("showing the progress of a run failed")
+
+    def _relayed(self, relay: Relay) -> None:
+        job = self._job
+        if job is not None and job.run.run == relay.run and job.on_relay is not None:
+            job.on_relay(relay)
 
     def _submit(self) -> None:
         """Hand the waiting run over, once there is somebody to take it."""

@@ -63,6 +63,14 @@ class Channel:
             message.HasField("abort") and message.abort.run == run for message in self._inbox
         )
 
+    def relayed(self, run: RunKey) -> list[bytes]:
+        """What the partner of this run has said since it was asked last."""
+        found = [message.relay for message in self._inbox if message.HasField("relay")]
+        if found:
+            kept = (message for message in self._inbox if not message.HasField("relay"))
+            self._inbox = deque(kept)
+        return [relay.words for relay in found if relay.run == run]
+
     def send(self, message: FromProber) -> None:
         """Write one message (FrameTooLarge above the cap); to a daemon that is gone, nothing."""
         frame = encode_frame(message.SerializeToString())
@@ -90,3 +98,8 @@ class RunInterrupt:
             self._channel.poll()
             self._waiting = self._channel.closed or self._channel.aborts(self._run)
         return self._waiting
+
+    def relayed(self) -> list[bytes]:
+        """What the partner of this run has said through the daemon since the last time."""
+        self.waiting()
+        return self._channel.relayed(self._run)

@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable
 from ipaddress import ip_address
 
+import attrs
+
 from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.invitation import TAG_BYTES
 from emodis.packets.model import Address, Train
@@ -24,8 +26,9 @@ from emodis.packets.paced import PacedTrain
 from emodis.packets.transport import Stop, Traffic, Transport, TransportError
 from emodis.prober import access
 from emodis.prober.capture import UNABLE, Capture
+from emodis.prober.links import PeerFailed, PeerStopped
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
-from emodis.prober.peer import Partnership, PeerFailed, PeerStopped
+from emodis.prober.peer import Partnership, PeerConversation
 from emodis.prober.privileges import die_with_parent, wake_on_time
 from emodis.prober.protocol import Channel, RunInterrupt
 from emodis.prober.steadiness import Footing, Steadiness, find_footing
@@ -51,6 +54,7 @@ from emodis.wire.v1.common_pb2 import (
     Cost,
     Outcome,
     PeerOffer,
+    Relay,
 )
 from emodis.wire.v1.prober_pb2 import (
     FromProber,
@@ -199,21 +203,26 @@ class Worker:
             chance=self._chance,
             report=lambda train: self._report(train, run),
             steady=self._steadiness.held,
+            relay=lambda words: self._relay(run, words),
         )
-        conversation = technique.talk_to_peer(run.call, context)
+
+        def begin(relayed: bool) -> PeerConversation:
+            return technique.talk_to_peer(run.call, attrs.evolve(context, relayed=relayed))
+
         try:
-            outcome = _outcome(partnership.measure(conversation), technique)
+            outcome = _outcome(partnership.measure(begin), technique)
         except PeerStopped:
             self._check(run, interrupt, True)
             raise
         except PeerFailed as failed:
             outcome = ended(END_FAILED, failed.reason, str(failed), failed.blame)
-        finally:
-            conversation.close()
         outcome.transport = TRANSPORT_UNPRIVILEGED
         if run.pcap_path:
             outcome.quality.reasons.append(UNABLE)
         return outcome
+
+    def _relay(self, run: ProberRun, words: bytes) -> None:
+        self._channel.send(FromProber(relay=Relay(run=run.run, words=words)))
 
     def _technique(self, call: Body) -> Conversational:
         try:

@@ -51,6 +51,8 @@ class Context:
     can_mute: bool = True
     # None: nothing is known of the destination but its address.
     cooperation: Cooperation | None = None
+    # Two-ended techniques: the two speak to each other through the master.
+    relayed: bool = False
 
 
 @attrs.frozen(kw_only=True)

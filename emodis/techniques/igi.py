@@ -80,6 +80,7 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
         version = context.address.version
         _check_size(chosen, version)
         observations = yield from Search(chosen, version).trains()
+        observations.relayed = context.relayed
         return self.evaluate(chosen, observations)
 
     def evaluate(self, chosen: Parameters, observations: IgiObservations) -> Measured:

@@ -54,5 +54,23 @@ def probe_header(tag: bytes, train: int, number: int) -> bytes:
     return PROBE_HEADER.pack(tag, train, number)
 
 
+COOKIE_BYTES = 8
+# Trains count from 1.
+_NO_TRAIN = 0
+
+
+def opener(tag: bytes, cookie: bytes) -> bytes:
+    """The datagram with which a listener opens the path of the probes to itself."""
+    return PROBE_HEADER.pack(tag, _NO_TRAIN, 0) + cookie
+
+
+def opener_cookie(payload: bytes, tag: bytes) -> bytes | None:
+    """What the opener of this conversation carries; None if it is none."""
+    if len(payload) != PROBE_HEADER.size + COOKIE_BYTES:
+        return None
+    found, train, _ = PROBE_HEADER.unpack_from(payload)
+    return payload[PROBE_HEADER.size :] if train == _NO_TRAIN and same(found, tag) else None
+
+
 def _digest(key: bytes, purpose: bytes, text: bytes) -> bytes:
     return hmac.new(key, purpose + b"\0" + text, hashlib.sha256).digest()

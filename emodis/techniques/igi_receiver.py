@@ -32,6 +32,8 @@ HELLO_WITHIN_NS = 5 * NS_PER_S
 IDLE_WITHIN_NS = 20 * NS_PER_S
 # What has not arrived so long after the sender was through (beside two round trips) will not.
 SETTLE_NS = 100 * NS_PER_MS
+# No round trip is believed to take longer.
+LONGEST_RTT_NS = 2 * NS_PER_S
 # The same where the sender does not say that it is through.
 UNTOLD_NS = 2 * NS_PER_S
 
@@ -86,11 +88,17 @@ class Receiver:
     drops: Callable[[], int]
     now_ns: int
     run: RunKey | None = attrs.field(default=None, init=False)
+    # What the sender says of itself.
+    hello: IgiHello = attrs.field(factory=IgiHello, init=False)
     done: bool = attrs.field(default=False, init=False)
+    # The path of its probes is open, or it does without.
+    opened: bool = attrs.field(default=False, init=False)
     _tag: bytes = attrs.field(default=b"", init=False)
     _last_ns: int = attrs.field(init=False)
-    _ready_ns: int = attrs.field(default=0, init=False)
-    _rtt_ns: int = attrs.field(default=0, init=False)
+    # When we said what is to be answered at once; None: nothing such is on its way.
+    _spoke_ns: int | None = attrs.field(default=None, init=False)
+    # The shortest so far, with the time that the sender takes to think.
+    _rtt_ns: int = attrs.field(default=LONGEST_RTT_NS, init=False)
     _trains: int = attrs.field(default=0, init=False)
     _train: _Train | None = attrs.field(default=None, init=False)
     # Probes that overtook the announcement of their train.
@@ -135,6 +143,10 @@ class Receiver:
                 return self._greet(message.hello, now_ns)
             case "train_start" if self._train is None:
                 return self._begin(message.train_start, now_ns)
+            case "opened" if self._train is None and not self._trains:
+                self._answered(now_ns)
+                self.opened = True
+                return None
             case "train_sent":
                 self._sent(message.train_sent, now_ns)
                 return None
@@ -143,6 +155,10 @@ class Receiver:
                 return None
             case _:
                 raise PeerProtocol(f"it said {kind} out of order")
+
+    def opener(self, cookie: bytes) -> bytes:
+        """The datagram that opens the path of the probes."""
+        return igi_keys.opener(self._tag, cookie)
 
     def datagram(self, payload: bytes, received_ns: int, *, from_peer: bool) -> IgiMessage | None:
         """Take one datagram; the report, if it was the last of its train."""
@@ -166,7 +182,7 @@ class Receiver:
             return None
         if self._train is None:
             raise PeerProtocol("it fell silent")
-        self._last_ns = now_ns
+        self._last_ns = self._spoke_ns = now_ns
         return self._report()
 
     def _greet(self, hello: IgiHello, now_ns: int) -> IgiMessage:
@@ -179,9 +195,10 @@ class Receiver:
         if hello.version != VERSION:
             raise PeerProtocol(f"it speaks version {hello.version}, this host {VERSION}")
         self.used_nonces.add(hello.nonce)
-        self.run = hello.run
+        self.run, self.hello = hello.run, hello
+        self.opened = not hello.udp_port
         self._tag = igi_keys.probe_tag(token, hello.nonce)
-        self._ready_ns = now_ns
+        self._spoke_ns = now_ns
         self._dropped = self.drops()
         return IgiMessage(
             ready=IgiReady(
@@ -192,8 +209,8 @@ class Receiver:
         )
 
     def _begin(self, start: IgiTrainStart, now_ns: int) -> IgiMessage | None:
-        if not self._trains:
-            self._rtt_ns = now_ns - self._ready_ns
+        self._answered(now_ns)
+        self.opened = True
         if start.train != self._trains + 1 or start.train > MAX_TRAINS:
             raise PeerProtocol(f"it began train {start.train} after {self._trains}")
         if not 2 <= start.packets <= MAX_PACKETS or start.size_bytes > LARGEST_PROBE_BYTES:
@@ -213,6 +230,12 @@ class Receiver:
             if report is not None:
                 return report
         return None
+
+    def _answered(self, now_ns: int) -> None:
+        """Our last words have reached the sender, and it has answered."""
+        if self._spoke_ns is not None:
+            self._rtt_ns = min(self._rtt_ns, now_ns - self._spoke_ns)
+        self._spoke_ns = None
 
     def _sent(self, sent: IgiTrainSent, now_ns: int) -> None:
         if sent.train != self._trains:

@@ -61,6 +61,7 @@ def measured(
     turning = turning_point(phases, epsilon_ratio=epsilon_ratio, confirm=confirm)
     result = _result(observations, phases, turning)
     result.direction = direction
+    result.relayed = observations.relayed
     ending = _ending(observations, turning)
     return Measured(
         ending=ending,

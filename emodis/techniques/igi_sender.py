@@ -17,6 +17,7 @@ from emodis.wire.v1.common_pb2 import RunKey
 from emodis.wire.v1.igi_pb2 import (
     IgiHello,
     IgiMessage,
+    IgiOpened,
     IgiReady,
     IgiTrainReport,
     IgiTrainSent,
@@ -61,11 +62,17 @@ class Sender:
         """The train under way."""
         return self._number
 
-    def hello(self) -> IgiMessage:
-        """The first message."""
-        proof = igi_keys.sender_proof(self.token, self.nonce)
+    def hello(self, udp_port: int = 0, address: bytes = b"") -> IgiMessage:
+        """The first message; the port and address wait for the datagram that opens the path."""
         return IgiMessage(
-            hello=IgiHello(version=VERSION, run=self.run, nonce=self.nonce, proof=proof)
+            hello=IgiHello(
+                version=VERSION,
+                run=self.run,
+                nonce=self.nonce,
+                proof=igi_keys.sender_proof(self.token, self.nonce),
+                udp_port=udp_port,
+                address=address,
+            )
         )
 
     def ready(self, message: IgiMessage) -> int:
@@ -81,6 +88,10 @@ class Sender:
             raise PeerProtocol(f"UDP port {ready.udp_port} is none for probes")
         self._max_packets = ready.max_packets
         return ready.udp_port
+
+    def opened(self, cookie: bytes) -> IgiMessage:
+        """The partner's datagram has arrived."""
+        return IgiMessage(opened=IgiOpened(cookie=cookie))
 
     def start(self, train: PacedTrain) -> IgiMessage:
         """Announce the next train (PeerProtocol where the partner has no room for it)."""

@@ -15,7 +15,6 @@ from emodis.lab.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-MBIT = 1_000_000
 # The agent is at h1; h2 is open, h3 behind a router that translates its addresses.
 LAB = """
 name = "ways"
@@ -27,11 +26,18 @@ name = "Right"
 h1 = { kind = "host", asn = 65001 }
 r1 = { kind = "router", asn = 65001 }
 r2 = { kind = "router", asn = 65002, nat_for = ["h3"] }
+m1 = { kind = "host", asn = 65001 }
 h2 = { kind = "host", asn = 65002 }
 h3 = { kind = "host", asn = 65002 }
 """ + "".join(
-    f'[[links]]\na = "{a}"\nb = "{b}"\ncapacity_bps = {capacity * MBIT}\n'
-    for a, b, capacity in (("h1", "r1", 40), ("r1", "r2", 10), ("h2", "r2", 40), ("h3", "r2", 40))
+    f'[[links]]\na = "{a}"\nb = "{b}"\ncapacity_bps = {capacity}_000_000\n'
+    for a, b, capacity in (
+        ("h1", "r1", 40),
+        ("m1", "r1", 40),
+        ("r1", "r2", 10),
+        ("h2", "r2", 40),
+        ("h3", "r2", 40),
+    )
 )
 
 
@@ -39,7 +45,7 @@ h3 = { kind = "host", asn = 65002 }
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Lab.up(topofile.parse(LAB, place="test", default_name="ways")) as lab:
         home = tmp_path_factory.mktemp("ways")
-        emodis = Deployment(lab, home, master_host="h2")
+        emodis = Deployment(lab, home, master_host="m1")
         try:
             emodis.start_master("--listen-clients", r"tcp6:4711:interface=\:\:")
             emodis.start_agent("h1", "--allow", "igi")
@@ -50,7 +56,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 def ask(emodis: Deployment, host: str, *options: str, ipv6: bool = False) -> dict[str, Any]:
     """One run's JSON, and the exit code beside it."""
-    at = f"[{emodis.lab.address6('h2')}]" if ipv6 else str(emodis.lab.address("h2"))
+    at = f"[{emodis.lab.address6('m1')}]" if ipv6 else str(emodis.lab.address("m1"))
     arguments = ("request", "--tech", "igi", "--agents", "ALL", "--format", "json", *options)
     done = emodis.client(host, "--master", f"tcp://{at}", *arguments)
     assert done.stdout, done.stderr
@@ -61,7 +67,7 @@ def ask(emodis: Deployment, host: str, *options: str, ipv6: bool = False) -> dic
 
 def check(emodis: Deployment, run: dict[str, Any], result: dict[str, Any]) -> None:
     """It is about what is available."""
-    assert (run["exit"], run["end"]) == (Exit.OK, "done"), run
+    assert (run["exit"], run["end"]) == (Exit.OK, "done"), (run["reason"], run["hint"])
     truth = emodis.lab.truth("h1", "h2", packet_bytes=result["phases"][-1]["size_bytes"])
     assert result["ptr_bps"] == pytest.approx(truth.tight.avail_ip_bps, rel=0.25)
 
@@ -70,3 +76,11 @@ def test_over_ipv6(deployed: Deployment) -> None:
     run = ask(deployed, "h2", ipv6=True)
     check(deployed, run, run["result"])
     assert run["result"]["phases"][-1]["size_bytes"] == 500 + 48
+
+
+def test_through_the_master_to_a_client_behind_a_router_that_translates(
+    deployed: Deployment,
+) -> None:
+    run = ask(deployed, "h3")
+    check(deployed, run, run["result"])
+    assert run["result"]["relayed"]

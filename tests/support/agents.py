@@ -41,6 +41,7 @@ from emodis.wire.v1.common_pb2 import (
     End,
     Ending,
     Outcome,
+    Relay,
     RunKey,
     Target,
     Welcome,
@@ -74,16 +75,25 @@ class FakeProber:
     runs: list[ProberRun] = attrs.field(factory=list)
     aborted: list[TaskKey] = attrs.field(factory=list)
     in_work: dict[TaskKey, Deferred[Outcome]] = attrs.field(factory=dict)
+    relayed: list[Relay] = attrs.field(factory=list)
+    # Says something to the partner of the run in work.
+    say: Callable[[Relay], None] | None = None
     _progress: Callable[[ProberProgress], None] | None = None
 
     def run(
-        self, run: ProberRun, on_progress: Callable[[ProberProgress], None]
+        self,
+        run: ProberRun,
+        on_progress: Callable[[ProberProgress], None],
+        on_relay: Callable[[Relay], None],
     ) -> Deferred[Outcome]:
         assert not self.in_work, "one run at a time"
         self.runs.append(run)
-        self._progress = on_progress
+        self._progress, self.say = on_progress, on_relay
         self.in_work[key_of(run.run)] = waiting = Deferred[Outcome]()
         return waiting
+
+    def relay(self, relay: Relay) -> None:
+        self.relayed.append(relay)
 
     def abort(self, run: RunKey) -> None:
         self.aborted.append(key_of(run))

@@ -74,6 +74,16 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     return grid
 
 
+def way_words(value: IgiResult) -> str:
+    """How the two ends came together, where that was not the usual way."""
+    if not value.relayed:
+        return ""
+    return (
+        "its connection did not arrive at this host, so the two spoke through the master and "
+        "this host opened the path"
+    )
+
+
 def _span(value: IgiResult) -> str:
     if value.HasField("precise_bps"):
         if not value.HasField("precise_low_bps") or not value.HasField("precise_high_bps"):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from emodis.client.render import generic, loss
 from emodis.client.render.answers import answers, place
-from emodis.client.render.bandwidth import bandwidth_grid
+from emodis.client.render.bandwidth import bandwidth_grid, way_words
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.edges import branches_grid, estimates_grid, landmark_lines, links_lines
@@ -123,9 +123,11 @@ def _bandwidth(report: Report, runs: Sequence[Decoded], out: Console) -> None:
     out.print()
     show_grid(bandwidth_grid(report, runs), out)
     for run in runs:
+        agent = report.agent_name(run.run.run.agent_id)
         if run.run.outcome.quality.reasons:
-            agent = report.agent_name(run.run.run.agent_id)
             show_line(f"{agent}: {_quality(run.run)}", out)
+        if words := way_words(run.value):
+            show_line(f"{agent}: {words}", out)
 
 
 def _unknown(report: Report, runs: Sequence[Decoded], out: Console) -> None:

@@ -119,6 +119,7 @@ class FromAgent(_message.Message):
     RUN_STARTED_FIELD_NUMBER: _builtins.int
     RUN_PROGRESS_FIELD_NUMBER: _builtins.int
     RUN_RESULT_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> _common_pb2.Hello: ...
     @_builtins.property
@@ -131,6 +132,8 @@ class FromAgent(_message.Message):
     def run_progress(self) -> Global___RunProgress: ...
     @_builtins.property
     def run_result(self) -> Global___RunResult: ...
+    @_builtins.property
+    def relay(self) -> _common_pb2.Relay: ...
     def __init__(
         self,
         *,
@@ -140,12 +143,13 @@ class FromAgent(_message.Message):
         run_started: Global___RunStarted | None = ...,
         run_progress: Global___RunProgress | None = ...,
         run_result: Global___RunResult | None = ...,
+        relay: _common_pb2.Relay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "run_progress", b"run_progress", "run_result", b"run_result", "run_started", b"run_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "relay", b"relay", "run_progress", b"run_progress", "run_result", b"run_result", "run_started", b"run_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "run_progress", b"run_progress", "run_result", b"run_result", "run_started", b"run_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "relay", b"relay", "run_progress", b"run_progress", "run_result", b"run_result", "run_started", b"run_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "keepalive", "goodbye", "run_started", "run_progress", "run_result"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "keepalive", "goodbye", "run_started", "run_progress", "run_result", "relay"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -292,6 +296,7 @@ class ToAgent(_message.Message):
     RUN_CANCEL_FIELD_NUMBER: _builtins.int
     CLIENT_STOP_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> _common_pb2.Welcome: ...
     @_builtins.property
@@ -308,6 +313,8 @@ class ToAgent(_message.Message):
     def client_stop(self) -> Global___ClientStop: ...
     @_builtins.property
     def ack(self) -> Global___Ack: ...
+    @_builtins.property
+    def relay(self) -> _common_pb2.Relay: ...
     def __init__(
         self,
         *,
@@ -319,12 +326,13 @@ class ToAgent(_message.Message):
         run_cancel: Global___RunCancel | None = ...,
         client_stop: Global___ClientStop | None = ...,
         ack: Global___Ack | None = ...,
+        relay: _common_pb2.Relay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assignment", b"assignment", "body", b"body", "client_stop", b"client_stop", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "refusal", b"refusal", "run_cancel", b"run_cancel", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assignment", b"assignment", "body", b"body", "client_stop", b"client_stop", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "refusal", b"refusal", "relay", b"relay", "run_cancel", b"run_cancel", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assignment", b"assignment", "body", b"body", "client_stop", b"client_stop", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "refusal", b"refusal", "run_cancel", b"run_cancel", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "assignment", b"assignment", "body", b"body", "client_stop", b"client_stop", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "refusal", b"refusal", "relay", b"relay", "run_cancel", b"run_cancel", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "refusal", "keepalive_reply", "goodbye", "assignment", "run_cancel", "client_stop", "ack"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "refusal", "keepalive_reply", "goodbye", "assignment", "run_cancel", "client_stop", "ack", "relay"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -459,6 +459,7 @@ class FromClient(_message.Message):
     LIST_AGENTS_FIELD_NUMBER: _builtins.int
     GET_STATUS_FIELD_NUMBER: _builtins.int
     GET_RESULTS_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> _common_pb2.Hello: ...
     @_builtins.property
@@ -475,6 +476,8 @@ class FromClient(_message.Message):
     def get_status(self) -> Global___GetStatus: ...
     @_builtins.property
     def get_results(self) -> Global___GetResults: ...
+    @_builtins.property
+    def relay(self) -> _common_pb2.Relay: ...
     def __init__(
         self,
         *,
@@ -486,12 +489,13 @@ class FromClient(_message.Message):
         list_agents: Global___ListAgents | None = ...,
         get_status: Global___GetStatus | None = ...,
         get_results: Global___GetResults | None = ...,
+        relay: _common_pb2.Relay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "get_results", b"get_results", "get_status", b"get_status", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "list_agents", b"list_agents", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "get_results", b"get_results", "get_status", b"get_status", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "list_agents", b"list_agents", "relay", b"relay", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "get_results", b"get_results", "get_status", b"get_status", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "list_agents", b"list_agents", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "get_results", b"get_results", "get_status", b"get_status", "goodbye", b"goodbye", "hello", b"hello", "keepalive", b"keepalive", "list_agents", b"list_agents", "relay", b"relay", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "keepalive", "goodbye", "request", "cancel", "list_agents", "get_status", "get_results"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "keepalive", "goodbye", "request", "cancel", "list_agents", "get_status", "get_results", "relay"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1057,6 +1061,7 @@ class ToClient(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     SELECTED_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     RESULTS_BEGIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> _common_pb2.Welcome: ...
@@ -1085,6 +1090,8 @@ class ToClient(_message.Message):
     @_builtins.property
     def selected(self) -> Global___Selected: ...
     @_builtins.property
+    def relay(self) -> _common_pb2.Relay: ...
+    @_builtins.property
     def results_begin(self) -> Global___ResultsBegin: ...
     def __init__(
         self,
@@ -1102,13 +1109,14 @@ class ToClient(_message.Message):
         status: Global___Status | None = ...,
         cancelled: Global___Cancelled | None = ...,
         selected: Global___Selected | None = ...,
+        relay: _common_pb2.Relay | None = ...,
         results_begin: Global___ResultsBegin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "body", b"body", "cancelled", b"cancelled", "ended", b"ended", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "progress", b"progress", "refusal", b"refusal", "refused", b"refused", "result", b"result", "results_begin", b"results_begin", "selected", b"selected", "status", b"status", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "body", b"body", "cancelled", b"cancelled", "ended", b"ended", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "progress", b"progress", "refusal", b"refusal", "refused", b"refused", "relay", b"relay", "result", b"result", "results_begin", b"results_begin", "selected", b"selected", "status", b"status", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "body", b"body", "cancelled", b"cancelled", "ended", b"ended", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "progress", b"progress", "refusal", b"refusal", "refused", b"refused", "result", b"result", "results_begin", b"results_begin", "selected", b"selected", "status", b"status", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "body", b"body", "cancelled", b"cancelled", "ended", b"ended", "goodbye", b"goodbye", "keepalive_reply", b"keepalive_reply", "progress", b"progress", "refusal", b"refusal", "refused", b"refused", "relay", b"relay", "result", b"result", "results_begin", b"results_begin", "selected", b"selected", "status", b"status", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "refusal", "keepalive_reply", "goodbye", "accepted", "refused", "progress", "result", "ended", "agents", "status", "cancelled", "selected", "results_begin"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "refusal", "keepalive_reply", "goodbye", "accepted", "refused", "progress", "result", "ended", "agents", "status", "cancelled", "selected", "relay", "results_begin"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -319,12 +319,16 @@ class PeerOffer(_message.Message):
 
     TCP_PORT_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     ANSWERING_PORT_FIELD_NUMBER: _builtins.int
     tcp_port: _builtins.int
+    """0 = none: its control goes through the master."""
     token: _builtins.bytes
     """16 bytes. In a Request the measurement's; in an Assignment derived from it for that run alone
     (for answering_port the measurement's itself: it only buys answers to one's own probes).
     """
+    relay: _builtins.bool
+    """Control may go through the master where the agent's connection does not arrive."""
     answering_port: _builtins.int
     """Techniques with one end: the UDP port at which the destination, which is the requester itself,
     answers probes that carry the token's first 8 bytes. 0 = none.
@@ -334,15 +338,46 @@ class PeerOffer(_message.Message):
         *,
         tcp_port: _builtins.int = ...,
         token: _builtins.bytes = ...,
+        relay: _builtins.bool = ...,
         answering_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answering_port", b"answering_port", "tcp_port", b"tcp_port", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answering_port", b"answering_port", "relay", b"relay", "tcp_port", b"tcp_port", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PeerOffer: _TypeAlias = PeerOffer  # noqa: Y015
+
+@_typing.final
+class Relay(_message.Message):
+    """What the two ends of a run say to each other, on its way through the master and the daemons."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    AGENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    words: _builtins.bytes
+    """One message of the technique's own conversation, at most 16 KiB."""
+    agent_address: _builtins.bytes
+    """Towards the client only: the agent's address as the master sees it, 4 or 16 bytes."""
+    @_builtins.property
+    def run(self) -> Global___RunKey: ...
+    def __init__(
+        self,
+        *,
+        run: Global___RunKey | None = ...,
+        words: _builtins.bytes = ...,
+        agent_address: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_address", b"agent_address", "run", b"run", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Relay: _TypeAlias = Relay  # noqa: Y015
 
 @_typing.final
 class Ending(_message.Message):

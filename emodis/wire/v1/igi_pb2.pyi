@@ -161,10 +161,13 @@ class IgiObservations(_message.Message):
 
     TRAINS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
+    RELAYED_FIELD_NUMBER: _builtins.int
     stopped: _builtins.str
     """Why the search ended: "" (found), "max_phases", "max_time", "max_bytes", "min_rate",
     "self_congested", "all_lost", "udp_blocked".
     """
+    relayed: _builtins.bool
+    """The two ends spoke to each other through the master."""
     @_builtins.property
     def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgiTrain]: ...
     def __init__(
@@ -172,10 +175,11 @@ class IgiObservations(_message.Message):
         *,
         trains: _abc.Iterable[Global___IgiTrain] | None = ...,
         stopped: _builtins.str = ...,
+        relayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stopped", b"stopped", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relayed", b"relayed", "stopped", b"stopped", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -242,6 +246,7 @@ class IgiResult(_message.Message):
     PACKETS_FIELD_NUMBER: _builtins.int
     REORDERED_FIELD_NUMBER: _builtins.int
     FOREIGN_FIELD_NUMBER: _builtins.int
+    RELAYED_FIELD_NUMBER: _builtins.int
     PRECISE_BPS_FIELD_NUMBER: _builtins.int
     PRECISE_LOW_BPS_FIELD_NUMBER: _builtins.int
     PRECISE_HIGH_BPS_FIELD_NUMBER: _builtins.int
@@ -271,6 +276,10 @@ class IgiResult(_message.Message):
     packets: _builtins.int
     reordered: _builtins.int
     foreign: _builtins.int
+    relayed: _builtins.bool
+    """The two ends spoke to each other through the master, because the agent's connection did not
+    arrive at the client; the client's own first packet opened the path of the probes.
+    """
     precise_bps: _builtins.int
     """With IgiParameters.precise: the better answer, and between which rates trains begin to fill
     queues. A bound that no train has shown is absent.
@@ -300,13 +309,14 @@ class IgiResult(_message.Message):
         packets: _builtins.int = ...,
         reordered: _builtins.int = ...,
         foreign: _builtins.int = ...,
+        relayed: _builtins.bool = ...,
         precise_bps: _builtins.int | None = ...,
         precise_low_bps: _builtins.int | None = ...,
         precise_high_bps: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "competing_bps", b"competing_bps", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "low_bps", b"low_bps", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "capacity_mode_ratio", b"capacity_mode_ratio", "coalesced", b"coalesced", "competing_bps", b"competing_bps", "converged", b"converged", "direction", b"direction", "foreign", b"foreign", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "loss_ratio", b"loss_ratio", "low_bps", b"low_bps", "packets", b"packets", "phases", b"phases", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "reordered", b"reordered", "trains", b"trains", "trains_discarded", b"trains_discarded", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "capacity_mode_ratio", b"capacity_mode_ratio", "coalesced", b"coalesced", "competing_bps", b"competing_bps", "converged", b"converged", "direction", b"direction", "foreign", b"foreign", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "loss_ratio", b"loss_ratio", "low_bps", b"low_bps", "packets", b"packets", "phases", b"phases", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "relayed", b"relayed", "reordered", b"reordered", "trains", b"trains", "trains_discarded", b"trains_discarded", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capacity_bps: _TypeAlias = _typing.Literal["capacity_bps"]  # noqa: Y015
     _WhichOneofArgType__capacity_bps: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps"]  # noqa: Y015
@@ -354,7 +364,8 @@ Global___IgiResult: _TypeAlias = IgiResult  # noqa: Y015
 @_typing.final
 class IgiHello(_message.Message):
     """The conversation. The agent dials the client's TCP port named in the PeerOffer (common.proto) and
-    sends; the client receives and reports. Frames as on every connection.
+    sends; the client receives and reports. Frames as on every connection. Where its connection does
+    not arrive, the same messages travel as `Relay` (common.proto).
 
     First message of the dialler.
     """
@@ -365,11 +376,19 @@ class IgiHello(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    UDP_PORT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     nonce: _builtins.bytes
     """Random, 16 bytes, never used twice."""
     proof: _builtins.bytes
     """HMAC-SHA256 by the run's token over what techniques/igi_keys.py says."""
+    udp_port: _builtins.int
+    """Where the dialler waits for the datagram that opens the path of its probes (firewalls, NAT);
+    0 = it does not.
+    """
+    address: _builtins.bytes
+    """Its own address on the way to the listener, 4 or 16 bytes."""
     @_builtins.property
     def run(self) -> _common_pb2.RunKey: ...
     def __init__(
@@ -379,10 +398,12 @@ class IgiHello(_message.Message):
         run: _common_pb2.RunKey | None = ...,
         nonce: _builtins.bytes = ...,
         proof: _builtins.bytes = ...,
+        udp_port: _builtins.int = ...,
+        address: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "proof", b"proof", "run", b"run", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "nonce", b"nonce", "proof", b"proof", "run", b"run", "udp_port", b"udp_port", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,6 +437,30 @@ class IgiReady(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IgiReady: _TypeAlias = IgiReady  # noqa: Y015
+
+@_typing.final
+class IgiOpened(_message.Message):
+    """A datagram of the listener's has arrived, so the path is open: probes will leave for where it
+    came from.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COOKIE_FIELD_NUMBER: _builtins.int
+    cookie: _builtins.bytes
+    """What was in it."""
+    def __init__(
+        self,
+        *,
+        cookie: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgiOpened: _TypeAlias = IgiOpened  # noqa: Y015
 
 @_typing.final
 class IgiTrainStart(_message.Message):
@@ -559,6 +604,7 @@ class IgiMessage(_message.Message):
     TRAIN_REPORT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     ABORT_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___IgiHello: ...
     @_builtins.property
@@ -573,6 +619,8 @@ class IgiMessage(_message.Message):
     def done(self) -> Global___IgiDone: ...
     @_builtins.property
     def abort(self) -> Global___IgiAbort: ...
+    @_builtins.property
+    def opened(self) -> Global___IgiOpened: ...
     def __init__(
         self,
         *,
@@ -583,12 +631,13 @@ class IgiMessage(_message.Message):
         train_report: Global___IgiTrainReport | None = ...,
         done: Global___IgiDone | None = ...,
         abort: Global___IgiAbort | None = ...,
+        opened: Global___IgiOpened | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "opened", b"opened", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "opened", b"opened", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ready", "train_start", "train_sent", "train_report", "done", "abort"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ready", "train_start", "train_sent", "train_report", "done", "abort", "opened"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

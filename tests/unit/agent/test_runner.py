@@ -23,6 +23,7 @@ from emodis.wire.v1.common_pb2 import (
     END_UNSPECIFIED,
     Ending,
     Outcome,
+    Relay,
     RunKey,
 )
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberRun
@@ -337,7 +338,10 @@ class BrokenProber(FakeProber):
     how: str = ""
 
     def run(
-        self, run: ProberRun, on_progress: Callable[[ProberProgress], None]
+        self,
+        run: ProberRun,
+        on_progress: Callable[[ProberProgress], None],
+        on_relay: Callable[[Relay], None],
     ) -> Deferred[Outcome]:
         match self.how:
             case "raises":
@@ -423,3 +427,17 @@ def test_a_mistake_of_ours_in_the_timer_is_one_line_and_the_timer_goes_on() -> N
     rig.host.sleep(60)
     rig.clock.advance(0.25)
     assert rig.news() == ["started 1", "result 1 expired overrun"]
+
+
+def test_a_run_and_its_partner_talk_through_the_master() -> None:
+    rig = Rig()
+    rig.take(run_key(1))
+    assert rig.light.say is not None
+    rig.light.say(Relay(run=run_key(1), words=b"hello"))
+    assert rig.said[-1].relay == Relay(run=run_key(1), words=b"hello")
+    for key in (run_key(2), run_key(1)):
+        rig.runner.relayed(Relay(run=key, words=b"ready"))
+    assert rig.light.relayed == [Relay(run=run_key(1), words=b"ready")]
+    rig.light.end()
+    rig.runner.relayed(Relay(run=run_key(1), words=b"late"))
+    assert len(rig.light.relayed) == 1

@@ -19,7 +19,7 @@ from emodis.client.finish import COMPLETE, Finish
 from emodis.client.shell import Shell
 from emodis.prober.driver import ProberUnavailable
 from emodis.wire.v1.client_pb2 import FromClient, ToClient
-from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, Outcome, PeerOffer, RunKey
+from emodis.wire.v1.common_pb2 import TRANSPORT_RAW, Outcome, PeerOffer, Relay, RunKey
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberReady, ProberRun
 from tests.support.deferreds import result_of
 
@@ -65,6 +65,9 @@ class ScriptedAsking:
 
     def interrupt(self) -> None:
         raise AssertionError("nobody interrupts a script")
+
+    def relay(self, relay: Relay) -> None:
+        raise AssertionError("nobody answers a script")
 
 
 @attrs.define(eq=False)
@@ -115,6 +118,12 @@ class FakePartner:
         if self.offer is None:
             raise PermissionError("not here")
         return self.offer
+
+    def connect(self, relay: Callable[[Relay], None]) -> None:
+        self.did.append("connect")
+
+    def relayed(self, relay: Relay) -> None:
+        self.did.append(f"hear {relay.words.decode()}")
 
     def stop(self) -> None:
         self.did.append("stop")

@@ -18,8 +18,8 @@ from emodis.techniques import igi_keys
 from emodis.techniques.igi_receiver import HELLO_WITHIN_NS
 from emodis.techniques.igi_sender import Sender
 from emodis.wire.framing import FrameReader, encode_frame
-from emodis.wire.v1.common_pb2 import PeerOffer, RunKey
-from emodis.wire.v1.igi_pb2 import IgiMessage
+from emodis.wire.v1.common_pb2 import PeerOffer, Relay, RunKey
+from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage
 
 TOKEN = bytes(range(16))
 TRAIN = PacedTrain(packets=3, size_bytes=200, gap_ns=0)
@@ -121,7 +121,7 @@ def send_probes(sender: Sender, port: int, numbers: range, host: str = "127.0.0.
 def test_an_agent_with_the_token_gets_its_trains_reported(rig: Rig) -> None:
     dialled, sender, port = rig.known()
     # StringTransport's peer.
-    dialled.protocol.host = "127.0.0.1"
+    dialled.protocol.talk.hosts = ("127.0.0.1",)
     dialled.say(sender.start(TRAIN))
     send_probes(sender, port, range(2))
     send_probes(sender, port, range(2, 3), host="127.0.0.2")
@@ -182,7 +182,7 @@ def test_a_stranger_who_says_nothing_is_sent_away(
 ) -> None:
     dialled = rig.dial()
     assert dialled is not None
-    dialled.protocol.receiver._last_ns -= HELLO_WITHIN_NS
+    dialled.protocol.talk.receiver._last_ns -= HELLO_WITHIN_NS
     rig.reactor.advance(HELLO_WITHIN_NS / 1e9 + 0.1)
     assert dialled.aborted() == "peer_gone"
 
@@ -209,3 +209,91 @@ def test_nothing_is_left_when_it_stops() -> None:
     dialled.protocol.connectionLost()
     assert rig.reactor.getDelayedCalls() == []
     assert rig.offer.token == TOKEN
+
+
+@attrs.define
+class Far:
+    """An agent that speaks through the master."""
+
+    rig: Rig
+    run: RunKey = attrs.field(factory=lambda: RunKey(measurement_id="m", agent_id="a"))
+    sender: Sender = attrs.field(init=False)
+    said: list[Relay] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        token = igi_keys.run_token(TOKEN, self.run)
+        self.sender = Sender(run=self.run, token=token, nonce=b"n" * 16)
+        self.rig.partner.connect(self.said.append)
+
+    def say(self, message: IgiMessage) -> None:
+        words, address = message.SerializeToString(), bytes([127, 0, 0, 1])
+        self.rig.partner.relayed(Relay(run=self.run, words=words, agent_address=address))
+
+    def heard(self) -> list[IgiMessage]:
+        found = [IgiMessage.FromString(relay.words) for relay in self.said]
+        assert all(relay.run == self.run for relay in self.said)
+        self.said.clear()
+        return found
+
+
+DONE = IgiMessage(done=IgiDone())
+
+
+def test_an_agent_that_cannot_dial_is_measured_with_through_the_master(rig: Rig) -> None:
+    assert rig.offer.relay
+    far = Far(rig)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probes:
+        probes.bind(("127.0.0.1", 0))
+        probes.settimeout(20)
+        # It says that it is elsewhere, too; the path is opened to both places.
+        far.say(far.sender.hello(probes.getsockname()[1], bytes([127, 0, 0, 2])))
+        (ready,) = far.heard()
+        far.sender.ready(ready)
+        rig.reactor.advance(0)
+        opener, way = probes.recvfrom(100)
+        cookie = igi_keys.opener_cookie(opener, far.sender.tag)
+        assert cookie is not None
+        far.say(far.sender.opened(cookie))
+        far.say(far.sender.start(TRAIN))
+        for number in range(3):
+            header = igi_keys.probe_header(far.sender.tag, far.sender.number, number)
+            probes.sendto(header, way)
+    far.say(far.sender.sent())
+    rig.reactor.advance(0.05)
+    (report,) = far.heard()
+    said = far.sender.report(report, sent_ns=(0, 0, 0), kernel_tx=True, elapsed_ns=1)
+    assert [number for number, _ in said.arrivals] == [0, 1, 2]
+    far.say(DONE)
+    assert rig.partner._open == set()
+
+
+def test_the_path_is_opened_again_until_the_agent_has_heard_it(rig: Rig) -> None:
+    far = Far(rig)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probes:
+        probes.bind(("127.0.0.1", 0))
+        probes.settimeout(20)
+        far.say(far.sender.hello(probes.getsockname()[1]))
+        for pause_s in (0, 0.1, 0.2):
+            rig.reactor.advance(pause_s)
+            assert igi_keys.opener_cookie(probes.recv(100), far.sender.tag) is not None
+        far.say(far.sender.opened(b"whatever"))
+    # What is left waits for its next words.
+    assert len(rig.reactor.getDelayedCalls()) == 1
+
+
+def test_a_forged_hello_through_the_master_is_refused(rig: Rig) -> None:
+    far = Far(rig)
+    far.say(forged())
+    (answer,) = far.heard()
+    assert answer.abort.reason == "auth_failed"
+    assert rig.partner._open == set()
+
+
+def test_nobody_is_told_anything_after_the_end(rig: Rig) -> None:
+    far = Far(rig)
+    far.say(far.sender.hello())
+    far.heard()
+    far.say(DONE)
+    rig.reactor.advance(30)
+    assert far.heard() == []
+    assert rig.reactor.getDelayedCalls() == []

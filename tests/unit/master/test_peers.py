@@ -52,11 +52,20 @@ def test_a_client_that_listens_is_admitted() -> None:
         {"peer": PeerOffer(tcp_port=80, token=TOKEN)},
         {"peer": PeerOffer(tcp_port=70_000, token=TOKEN)},
         {"peer": PeerOffer(tcp_port=40000, token=b"short")},
+        {"peer": PeerOffer(tcp_port=80, token=TOKEN, relay=True)},
         {"destinations": ["192.0.2.7"]},
     ],
 )
 def test_agents_are_sent_to_nobody_else(fields: dict[str, Any]) -> None:
     assert isinstance(verdict(wanted(**fields)), Refused)
+
+
+def test_a_client_that_cannot_listen_is_admitted_if_the_master_may_carry_its_words() -> None:
+    offer = PeerOffer(token=TOKEN, relay=True)
+    assert isinstance(verdict(wanted(peer=offer)), Admitted)
+    handed = partner_of(measurement(wanted(peer=offer)), RUN)
+    assert handed is not None
+    assert handed.relay
 
 
 def test_every_run_gets_a_token_of_its_own() -> None:

@@ -9,7 +9,7 @@ import sys
 
 from emodis.prober.outcomes import cancelled
 from emodis.prober.protocol import Channel
-from emodis.wire.v1.common_pb2 import END_DONE, Cost, Ending, Outcome
+from emodis.wire.v1.common_pb2 import END_DONE, Cost, Ending, Outcome, Relay
 from emodis.wire.v1.prober_pb2 import FromProber, ProberDone, ProberProgress, ProberReady, ProberRun
 
 
@@ -59,6 +59,11 @@ class Fake:
             assert message.abort.run == run.run
             self.done(run, cancelled())
             return
+        if self.mode == "talkative":
+            self.channel.send(FromProber(relay=Relay(run=run.run, words=b"hello")))
+            message = self.channel.next()
+            assert message is not None
+            self.channel.send(FromProber(relay=message.relay))
         for index in (1, 2):
             self.channel.send(FromProber(progress=ProberProgress(run=run.run, done=index, total=2)))
         self.done(run, Outcome(ending=Ending(end=END_DONE)))

@@ -19,6 +19,7 @@ from emodis.wire.v1.common_pb2 import (
     END_DONE,
     END_EXPIRED,
     END_FAILED,
+    Relay,
     RunKey,
 )
 from emodis.wire.v1.prober_pb2 import ProberProgress, ProberRun
@@ -277,3 +278,21 @@ async def test_stopping_while_starting_says_so(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ProberUnavailable):
         await waiting
     await soon(stopped)
+
+
+@on_reactor
+async def test_a_run_and_its_partner_talk_through_it() -> None:
+    made = prober("talkative")
+    await soon(made.start())
+    heard: list[bytes] = []
+
+    def answer(relay: Relay) -> None:
+        heard.append(relay.words)
+        if len(heard) == 1:
+            made.relay(Relay(run=RunKey(measurement_id="other"), words=b"lost"))
+            made.relay(Relay(run=relay.run, words=b"and so on"))
+
+    outcome = await soon(made.run(a_run(), on_relay=answer))
+    assert outcome.ending.end == END_DONE
+    assert heard == [b"hello", b"and so on"]
+    await soon(made.stop())

@@ -16,8 +16,9 @@ from emodis.packets.arrivals import ArrivalSocket
 from emodis.packets.clocks import boottime_ns, monotonic_ns
 from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.packets.transport import Traffic
-from emodis.prober import peer
-from emodis.prober.peer import Partnership, PeerConversation, PeerFailed, PeerStopped
+from emodis.prober import meeting
+from emodis.prober.links import PeerFailed, PeerStopped
+from emodis.prober.peer import Partnership, PeerConversation
 from emodis.techniques import igi_keys
 from emodis.techniques.base import Context, Measured
 from emodis.techniques.igi import Igi
@@ -97,12 +98,20 @@ def listening(script: Script) -> Iterator[int]:
 class Interrupt:
     ends: tuple[socket.socket, socket.socket] = attrs.field(factory=socket.socketpair)
     wanted: bool = False
+    # From the partner, through the master.
+    words: list[bytes] = attrs.field(factory=list)
 
     def fileno(self) -> int:
         return self.ends[0].fileno()
 
     def waiting(self) -> bool:
+        with suppress(BlockingIOError):
+            self.ends[0].recv(100, socket.MSG_DONTWAIT)
         return self.wanted
+
+    def relayed(self) -> list[bytes]:
+        found, self.words = self.words, []
+        return found
 
     def fire(self) -> None:
         self.wanted = True
@@ -115,9 +124,14 @@ class Rig:
     traffic: Traffic = attrs.field(factory=Traffic)
     reported: list[PacedTrain] = attrs.field(factory=list)
     outcomes: list[PacedOutcome] = attrs.field(factory=list)
+    ways: list[str] = attrs.field(factory=list)
     max_bytes: int = 0
     # In place of two trains.
     conversation: PeerConversation | None = None
+
+    def begin(self, relayed: bool) -> PeerConversation:
+        self.ways.append("relayed" if relayed else "dialled")
+        return self.conversation or self.talk()
 
     def talk(self) -> Generator[PacedTrain, PacedOutcome, Measured]:
         for _ in range(2):
@@ -126,12 +140,17 @@ class Rig:
             ending=Ending(), result=None, observations=IgiObservations(), quality=Quality()
         )
 
-    def measure(self, port: int, token: bytes = igi_keys.run_token(TOKEN, RUN)) -> Measured:
+    def measure(
+        self,
+        port: int,
+        token: bytes = igi_keys.run_token(TOKEN, RUN),
+        relay: Callable[[bytes], None] | None = None,
+    ) -> Measured:
         run = ProberRun(
             run=RUN,
             stop_by_boottime_ns=boottime_ns() + 60 * 10**9,
             max_bytes=self.max_bytes,
-            peer=PeerOffer(tcp_port=port, token=token),
+            peer=PeerOffer(tcp_port=port, token=token, relay=relay is not None),
         )
         partnership = Partnership(
             run=run,
@@ -141,9 +160,10 @@ class Rig:
             chance=random.Random(1),
             report=self.reported.append,
             steady=nullcontext,
+            relay=relay or (lambda words: None),
         )
         try:
-            return partnership.measure(self.conversation or self.talk())
+            return partnership.measure(self.begin)
         finally:
             for end in self.interrupt.ends:
                 end.close()
@@ -174,10 +194,10 @@ def test_trains_are_sent_and_reported() -> None:
     assert (rig.traffic.sent_packets, rig.traffic.sent_bytes) == (20, 4000)
 
 
-def failure(script: Script, **given: bytes) -> PeerFailed:
+def failure(script: Script) -> PeerFailed:
     rig = Rig()
     with listening(script) as port, pytest.raises(PeerFailed) as caught:
-        rig.measure(port, **given)
+        rig.measure(port)
     return caught.value
 
 
@@ -198,7 +218,7 @@ def test_a_partner_that_hangs_up_in_the_middle_of_a_train() -> None:
 
 
 def test_a_partner_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "READY_WITHIN_NS", 100_000_000)
+    monkeypatch.setattr(meeting, "READY_WITHIN_NS", 100_000_000)
 
     def silent(far: Far) -> None:
         far.hear()
@@ -287,3 +307,96 @@ def test_a_partner_that_no_udp_reaches_ends_the_run_after_three_trains() -> None
         measured = rig.measure(port)
     assert (measured.ending.end, measured.ending.reason) == (END_FAILED, "udp_blocked")
     assert len(rig.reported) == 3
+
+
+@attrs.define
+class Distant:
+    """A partner behind the master: hears words, and lets them in to `interrupt`."""
+
+    interrupt: Interrupt
+    opens: bool = True
+    probes: ArrivalSocket = attrs.field(factory=ArrivalSocket)
+    receiver: Receiver = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.receiver = Receiver(
+            token=TOKEN,
+            udp_port=self.probes.port,
+            kernel_rx=True,
+            used_nonces=set(),
+            drops=lambda: 0,
+            now_ns=0,
+        )
+
+    def hear(self, words: bytes) -> None:
+        self.answer(self.receiver.heard(IgiMessage.FromString(words), monotonic_ns()))
+        if not self.receiver.opened and self.opens:
+            opener = self.receiver.opener(b"c" * igi_keys.COOKIE_BYTES)
+            # What is none comes before the right one.
+            self.probes.send(opener[::-1], str(HERE), self.receiver.hello.udp_port)
+            self.probes.send(opener, str(HERE), self.receiver.hello.udp_port)
+        if self.receiver.through:
+            for arrival in self.probes.arrived(100):
+                self.answer(self.receiver.datagram(arrival.payload, arrival.at_ns, from_peer=True))
+
+    def answer(self, message: IgiMessage | None) -> None:
+        if message is not None:
+            self.interrupt.words.append(message.SerializeToString())
+            self.interrupt.ends[1].send(b"!")
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_where_its_connection_does_not_arrive_the_master_carries_the_words(listens: bool) -> None:
+    rig, port = Rig(), 0
+    distant = Distant(rig.interrupt)
+    if listens:
+        with socket.create_server((str(HERE), 0)) as door:
+            port = door.getsockname()[1]
+    rig.measure(port, relay=distant.hear)
+    distant.probes.close()
+    assert rig.ways == ["relayed"]
+    for outcome in rig.outcomes:
+        assert [number for number, _ in outcome.arrivals] == list(range(10))
+    assert distant.receiver.done
+
+
+def test_a_partner_that_opens_no_path_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "OPEN_RELAYED_NS", 50_000_000)
+    rig = Rig()
+    distant = Distant(rig.interrupt, opens=False)
+    with pytest.raises(PeerFailed) as caught:
+        rig.measure(0, relay=distant.hear)
+    distant.probes.close()
+    assert caught.value.reason == "udp_blocked"
+
+
+def test_a_partner_that_the_master_does_not_reach_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "READY_RELAYED_NS", 50_000_000)
+    said: list[bytes] = []
+    with pytest.raises(PeerFailed, match="nor get an answer through the master") as caught:
+        Rig().measure(0, relay=said.append)
+    assert caught.value.reason == "client_unreachable"
+    assert len(said) == 1
+
+
+def test_a_dialled_partner_is_sent_to_where_its_opener_came_from() -> None:
+    def elsewhere(far: Far) -> None:
+        far.greet()
+        # As a router would show it: another port than the one it names.
+        named = far.probes.port
+        far.probes = ArrivalSocket()
+        assert far.probes.port != named
+        opener = far.receiver.opener(bytes(igi_keys.COOKIE_BYTES))
+        far.probes.send(opener, str(HERE), far.receiver.hello.udp_port)
+        while not far.receiver.done:
+            far.say(far.receiver.heard(far.hear(), monotonic_ns()))
+            if far.receiver.through:
+                for arrival in far.probes.arrived(100):
+                    far.say(far.receiver.datagram(arrival.payload, arrival.at_ns, from_peer=True))
+        far.probes.close()
+
+    rig = Rig()
+    with listening(elsewhere) as port:
+        rig.measure(port)
+    assert rig.ways == ["dialled"]
+    assert [len(outcome.arrivals) for outcome in rig.outcomes] == [10, 10]

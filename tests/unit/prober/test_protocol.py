@@ -7,7 +7,7 @@ import pytest
 
 from emodis.prober.protocol import Channel, RunInterrupt
 from emodis.wire.framing import CAP_BYTES, PREFIX, FrameReader, encode_frame
-from emodis.wire.v1.common_pb2 import RunKey
+from emodis.wire.v1.common_pb2 import Relay, RunKey
 from emodis.wire.v1.prober_pb2 import (
     FromProber,
     ProberAbort,
@@ -109,3 +109,15 @@ class TestInterrupt:
         daemon, channel = ends
         daemon.close()
         assert RunInterrupt(channel, KEY).waiting()
+
+
+def test_the_words_of_its_own_partner_are_heard_and_no_others(ends: Ends) -> None:
+    daemon, channel = ends
+    interrupt = RunInterrupt(channel, KEY)
+    for key, words in ((KEY, b"one"), (OTHER, b"two"), (KEY, b"three")):
+        daemon.sendall(framed(ToProber(relay=Relay(run=key, words=words))))
+    daemon.sendall(framed(RUN))
+    assert interrupt.relayed() == [b"one", b"three"]
+    assert interrupt.relayed() == []
+    assert not interrupt.waiting()
+    assert channel.next() == RUN

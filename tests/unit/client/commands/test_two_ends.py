@@ -8,7 +8,7 @@ import pytest
 
 from emodis.client.exits import Exit
 from emodis.wire.v1.client_pb2 import ToClient
-from emodis.wire.v1.common_pb2 import END_DONE, END_FAILED
+from emodis.wire.v1.common_pb2 import END_DONE, END_FAILED, Relay
 from tests.unit.client.builders import MBIT, accepted, call, ended, igi, result, selected
 from tests.unit.client.rig import Rig, ScriptedMaster
 from tests.unit.client.schema import load, problems
@@ -27,7 +27,7 @@ def test_it_listens_before_it_asks_and_stops_afterwards(
     assert rig.run("request", "--tech", "igi", "--agents", "ams") == Exit.OK
     (asked,) = rig.master.asked
     assert (asked.request.peer.tcp_port, asked.request.peer.token) == (40000, bytes(16))
-    assert rig.partner.did == ["start", "stop"]
+    assert rig.partner.did == ["start", "connect", "stop"]
     out = capsys.readouterr().out
     assert "30.0 Mbit/s are available towards you from ams, between 28.0 Mbit/s and 36.0" in out
     assert "capacity" in out
@@ -82,3 +82,16 @@ def test_what_cannot_be_meant_is_said(
     assert rig.run(*arguments) == Exit.USAGE
     assert why in capsys.readouterr().err
     assert (rig.partner.did, rig.master.asked) == ([], [])
+
+
+def test_it_says_that_the_two_ends_spoke_through_the_master(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = igi()
+    found.relayed = True
+    words = ToClient(relay=Relay(words=b"hello"))
+    first, second, *rest = script(ToClient(result=result("ams", found)))
+    rig = Rig(ScriptedMaster([first, second, words, *rest]))
+    assert rig.run("request", "--tech", "igi", "--agents", "ams") == Exit.OK
+    assert rig.partner.did == ["start", "connect", "hear hello", "stop"]
+    assert "so the two spoke through the master" in capsys.readouterr().out.replace("\n", " ")
