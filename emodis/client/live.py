@@ -59,7 +59,9 @@ class State:
                 self.discovering = message.accepted.discovery_s > 0
             case "selected":
                 self.discovering = False
-                self.total = message.selected.runs_total
+                # With both directions, this host's own runs are over.
+                self.total, self.ended = message.selected.runs_total, 0
+                self.steps.clear()
             case "progress":
                 self._progress(message.progress)
             case "result":

@@ -107,25 +107,19 @@ class Measuring:
 
     async def _from_here(self, desk: Desk) -> upstream.Upstream | Report:
         """What this host is to measure; a report where it could not be found out."""
-        wishes = self.order.wishes
+        wishes, direction = self.order.wishes, self.order.direction
         places: outward.Landmarks | None = None
-        if is_outward(self.technique) and not (
-            wishes.destinations and self.order.direction == "upstream"
-        ):
-            found = await outward.landmarks(desk, wishes.agents, wishes.family)
+        if is_outward(self.technique):
+            found = await outward.places(desk, wishes, direction)
             if isinstance(found, Report):
                 return found
             places, targets = found, list(found.targets)
         else:
             targets = await upstream.targets_of(desk, wishes.destinations, wishes.family)
         common = (desk, self.technique, self.call, targets, self.as_map, self.view.take)
-        if not is_outward(self.technique):
+        if places is None:
             return upstream.Upstream(*common, pcap_path=self.pcap_path)
-        return outward.OwnSide(
-            *common,
-            pcap_path=self.pcap_path,
-            landmarks=places or outward.Landmarks.named(targets),
-        )
+        return outward.OwnSide(*common, pcap_path=self.pcap_path, landmarks=places)
 
     async def _ask(self, desk: Desk, wanted: Request) -> Report:
         """Have it measured; this host listens meanwhile where the technique has two ends."""

@@ -16,7 +16,8 @@ from emodis.client.desk import Desk, Prober
 from emodis.client.exits import Exit, Trouble
 from emodis.client.finish import Way
 from emodis.client.report import Report
-from emodis.client.upstream import Upstream
+from emodis.client.request import Wishes
+from emodis.client.upstream import Upstream, targets_of
 from emodis.packets.model import Address
 from emodis.techniques import registry
 from emodis.techniques.base import (
@@ -95,18 +96,30 @@ class Landmarks:
 
     def without(self, address: Address) -> Landmarks:
         """There is no way out to oneself."""
+        targets = tuple(one for one in self.targets if one.address != address.packed)
+        names = {one.name for one in targets}
         return attrs.evolve(
-            self, targets=tuple(one for one in self.targets if one.address != address.packed)
+            self,
+            targets=targets,
+            vantages=tuple(one for one in self.vantages if one.id in names),
         )
 
 
-async def landmarks(desk: Desk, wanted: str, family: int) -> Landmarks | Report:
-    """The agents that a master knows; a report that says why, if it does not answer.
-
-    `wanted` is what `--agents` says: ids or their beginnings, or one of the words for all.
+async def places(desk: Desk, wishes: Wishes, direction: str) -> Landmarks | Report:
+    """The landmarks that the user named for this host alone, else the master's agents.
 
     Raises:
-        Trouble: if it names none that could be used.
+        Trouble: if there is none that could be used.
+    """
+    if direction == "upstream" and wishes.destinations:
+        return Landmarks.named(await targets_of(desk, wishes.destinations, wishes.family))
+    return await _agents(desk, wishes.agents, wishes.family)
+
+
+async def _agents(desk: Desk, wanted: str, family: int) -> Landmarks | Report:
+    """Those that a master knows; a report that says why, if it does not answer.
+
+    `wanted` is what `--agents` says: ids or their beginnings, or one of the words for all.
     """
     directory = await service.known_agents(desk, "")
     if directory.finish.way is not Way.COMPLETE:
@@ -130,7 +143,6 @@ class OwnSide(Upstream):
     """One look at the ways out of this host."""
 
     landmarks: Landmarks = attrs.field(kw_only=True)
-    family: int = attrs.field(kw_only=True, default=0)
     _outcomes: list[Outcome] = attrs.field(factory=list, init=False)
 
     @property
@@ -148,19 +160,15 @@ class OwnSide(Upstream):
 
     def _estimate(self) -> Selected:
         spend = self.plan.outward_spend(self.call, len(self.targets))
-        return Selected(
-            runs_total=1,
-            estimate_s=spend.duration_s,
-            estimate_bytes=spend.sent_bytes,
-            agents=[
-                Choice(agent_id=one.id, place=one.place, asn=one.asn, why="a landmark")
-                for one in self.landmarks.vantages
-            ],
-        )
+        return Selected(runs_total=1, estimate_s=spend.duration_s, estimate_bytes=spend.sent_bytes)
 
     async def _run_all(self, prober: Prober) -> None:
         own = self.desk.own_address(ip_address(self.targets[0].address))
         places = self.landmarks if own is None else self.landmarks.without(own)
+        self._report.choices = {
+            one.id: Choice(agent_id=one.id, place=one.place, asn=one.asn, why="a landmark")
+            for one in places.vantages
+        }
         self._report.targets = [Target(name=HERE, address=b"" if own is None else own.packed)]
         plan = self.plan.outward(self.call, self._scene(own, places))
         run = RunKey()

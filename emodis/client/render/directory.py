@@ -76,7 +76,8 @@ def measurements_grid(status: Status) -> Grid:
 
 def estimate(selected: Selected, *, upstream: bool = False) -> str:
     """What it will cost: `3 agents, about 20 s, about 1.0 MB`."""
-    who = "this host" if upstream else count(len(selected.agents), "agent")
+    here = upstream or not selected.agents
+    who = "this host" if here else count(len(selected.agents), "agent")
     return f"{who}, about {seconds(selected.estimate_s)}, about {size(selected.estimate_bytes)}"
 
 
