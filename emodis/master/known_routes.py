@@ -15,7 +15,7 @@ from emodis.master.clocks import NS
 from emodis.master.ledger import Ledger
 from emodis.master.owners import Address
 from emodis.techniques import edge_routes
-from emodis.techniques.discovery import Borrowed
+from emodis.techniques.discovery_branches import Borrowed
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import Body, Target
 

@@ -13,6 +13,7 @@ import attrs
 from emodis.packets.model import Address
 from emodis.techniques import edge_routes, records
 from emodis.techniques.base import Child, Plan
+from emodis.techniques.discovery_branches import Atlas, Borrowed, branch_of, neighbours_branch
 from emodis.techniques.edge_routes import Owner
 from emodis.techniques.traceroute import Traceroute
 from emodis.topology.landmarks import Cover, Landmark, Pick, cover
@@ -25,7 +26,6 @@ _TRACEROUTE = Traceroute()
 # What discovery asks for: two rounds, four kilobytes at most.
 LIGHT_TRACEROUTE = _TRACEROUTE.call({"rounds": "2", "timeout_s": "1"})
 _Pair = tuple[str, int]
-_PREFIX = "prefix"
 
 
 @attrs.frozen(kw_only=True)
@@ -40,14 +40,6 @@ class Candidate:
     asn: int = 0
     load: float = 0.0
     can_trace: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class Borrowed:
-    """A route to a neighbour of the target, in the same "prefix" or the same "AS"."""
-
-    body: Body
-    kind: str
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +78,7 @@ def discovery(
         owner: the AS of an address; with it, ways in by different ASes are different branches.
         is_exchange: the address lies on the fabric of an exchange point.
     """
-    atlas = _Atlas(owner, is_exchange)
+    atlas = Atlas(owner, is_exchange)
     routes = dict(known)
     failures = 0
     near = borrowed or {}
@@ -141,12 +133,12 @@ def usable(
     is_exchange: Callable[[Address], bool],
 ) -> Mapping[_Pair, Borrowed]:
     """Those that are of a candidate and show a way that the target may share with its neighbour."""
-    atlas = _Atlas(owner, is_exchange)
+    atlas = Atlas(owner, is_exchange)
     known = {candidate.id: candidate for candidate in candidates}
     return {
         (agent, index): one
         for (agent, index), one in borrowed.items()
-        if agent in known and _neighbours_branch(known[agent], targets[index], one, atlas)
+        if agent in known and neighbours_branch(known[agent].asn, targets[index], one, atlas)
     }
 
 
@@ -172,29 +164,12 @@ def is_route(body: Body) -> bool:
         return False
 
 
-@attrs.frozen
-class _Atlas:
-    """What is known of addresses."""
-
-    owner: Owner | None
-    is_exchange: Callable[[Address], bool]
-
-    def asn(self, address: Address | None) -> int:
-        return self.owner(address) if self.owner is not None and address is not None else 0
-
-    def responder(self, address: Address | None) -> edge_routes.Responder:
-        exchange = address is not None and self.is_exchange(address)
-        return edge_routes.Responder(
-            address=address, asn=0 if exchange else self.asn(address), exchange=exchange
-        )
-
-
 def _branches(
     candidates: Sequence[Candidate],
     targets: Sequence[Target],
     routes: Mapping[_Pair, Body],
     borrowed: Mapping[_Pair, Borrowed],
-    atlas: _Atlas,
+    atlas: Atlas,
 ) -> dict[_Pair, Branch]:
     """The branch behind which each agent sees each destination, like ones merged."""
     branches: dict[_Pair, Branch] = {}
@@ -204,41 +179,15 @@ def _branches(
             pair = (candidate.id, destination)
             seen = None
             if pair in routes:
-                seen = _branch(candidate, target, routes[pair], atlas)
+                seen = branch_of(candidate.asn, target, routes[pair], atlas)
             elif pair in borrowed:
-                seen = _neighbours_branch(candidate, target, borrowed[pair], atlas)
+                seen = neighbours_branch(candidate.asn, target, borrowed[pair], atlas)
             if seen is not None:
                 found[pair] = seen
         # A branch is named after a route whose ASes are known, where there is one.
         order = sorted(found, key=lambda pair: found[pair].upstream_asn == 0)
         branches.update(merged({pair: found[pair] for pair in order}))
     return branches
-
-
-def _branch(candidate: Candidate, target: Target, route: Body, atlas: _Atlas) -> Branch | None:
-    seen = edge_routes.seen(
-        [atlas.responder(address) for address in edge_routes.responders(route)],
-        start_asn=candidate.asn if atlas.owner is not None else 0,
-        end_asn=atlas.asn(records.to_address(target.address)),
-    )
-    return seen.branch if seen is not None else None
-
-
-def _neighbours_branch(
-    candidate: Candidate, target: Target, found: Borrowed, atlas: _Atlas
-) -> Branch | None:
-    """As far as the neighbour shares it: without itself, in another prefix without their AS."""
-    hops = [atlas.responder(address) for address in edge_routes.responders(found.body)]
-    if edge_routes.reached(found.body):
-        hops = hops[:-1]
-    end_asn = atlas.asn(records.to_address(target.address))
-    if found.kind != _PREFIX:
-        inside = [place for place, hop in enumerate(hops) if end_asn and hop.asn == end_asn]
-        hops = hops[: inside[0] + 1] if inside else hops
-    seen = edge_routes.seen(
-        hops, start_asn=candidate.asn if atlas.owner is not None else 0, end_asn=end_asn
-    )
-    return seen.branch if seen is not None else None
 
 
 def _landmarks(

@@ -8,7 +8,8 @@ import pytest
 
 from emodis.packets.model import Address
 from emodis.techniques.base import Child
-from emodis.techniques.discovery import Borrowed, Candidate, Selection, discovery, usable
+from emodis.techniques.discovery import Candidate, Selection, discovery, usable
+from emodis.techniques.discovery_branches import Borrowed
 from emodis.techniques.traceroute import Traceroute
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body, Outcome, Target
