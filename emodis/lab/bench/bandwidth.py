@@ -54,25 +54,37 @@ class BandwidthTrial(Trial):
         )
 
 
+class PreciseTrial(BandwidthTrial):
+    """The same, gone on to the better answer."""
+
+    TECHNIQUE: ClassVar[str] = "precise"
+
+
 def compare(
-    topology: Topology, truth: Truth, run: Run, *, kind: str, number: int
+    topology: Topology,
+    truth: Truth,
+    run: Run,
+    *,
+    kind: str,
+    number: int,
+    trial: type[BandwidthTrial] = BandwidthTrial,
 ) -> BandwidthTrial:
-    """What was printed beside what is so."""
+    """What was printed beside what is so; the better answer where one was asked for and found."""
     result = run.get("result") or {}
     if phases := result.get("phases"):
         ends = (truth.source, truth.destination)
         size_bytes = phases[-1]["size_bytes"]
         truth = path_truth(make_plan(topology), *ends, packet_bytes=size_bytes)
     tight = truth.tight
-    return BandwidthTrial(
+    return trial(
         **common(topology.name, len(truth.links), run, kind, number),
         capacity_bps=round(tight.capacity_ip_bps),
         avail_bps=round(tight.avail_ip_bps),
         cross_ratio=tight.cross_ethernet_bps / tight.capacity_ethernet_bps,
         clear=tight is truth.narrow,
         said_bps=int(result.get("precise_bps") or result.get("ptr_bps") or 0),
-        low_bps=int(result.get("low_bps") or 0),
-        high_bps=int(result.get("high_bps") or 0),
+        low_bps=int(result.get("precise_low_bps") or result.get("low_bps") or 0),
+        high_bps=int(result.get("precise_high_bps") or result.get("high_bps") or 0),
         converged=bool(result.get("converged")),
     )
 

@@ -89,7 +89,7 @@ def _loaded(chance: random.Random, number: int) -> _Plan:
     return attrs.evolve(plan, loads={narrow: chance.uniform(0.05, MOST_CROSS_RATIO)})
 
 
-def _tight(chance: random.Random, number: int, most_cross_ratio: float = MOST_CROSS_RATIO) -> _Plan:
+def _tight(chance: random.Random, number: int) -> _Plan:
     """The link with least room is another than the one with least capacity."""
     plan = _clear(chance, number)
     capacities = plan.capacities_bps
@@ -100,7 +100,7 @@ def _tight(chance: random.Random, number: int, most_cross_ratio: float = MOST_CR
     most_bps = min(2 * narrow_bps, MAX_BPS)
     capacities[tight] = random_rate_bps(chance, min(1.1 * narrow_bps, most_bps), most_bps)
     room_bps = narrow_bps / CLEAR_RATIO * chance.uniform(0.5, 1.0)
-    share = min(most_cross_ratio, 1 - room_bps / capacities[tight])
+    share = min(MOST_CROSS_RATIO, 1 - room_bps / capacities[tight])
     return attrs.evolve(plan, loads={tight: share})
 
 
@@ -135,10 +135,24 @@ def _room(chance: random.Random, number: int) -> _Plan:
     if number % 4 == 0:
         return _clear(chance, number // 4)
     if number % 4 == 1:
-        return _tight(chance, number // 4, MOST_ROOM_CROSS_RATIO)
+        return _hidden(chance, number // 4)
     plan = _clear(chance, number // 2)
     narrow = plan.capacities_bps.index(min(plan.capacities_bps))
     return attrs.evolve(plan, loads={narrow: chance.uniform(0.05, MOST_ROOM_CROSS_RATIO)})
+
+
+def _hidden(chance: random.Random, number: int) -> _Plan:
+    """Any load that leaves less room on another link than on the one with least capacity."""
+    plan = _clear(chance, number)
+    capacities = plan.capacities_bps
+    narrow_bps = min(capacities)
+    narrow = capacities.index(narrow_bps)
+    tight = chance.choice([link for link in range(len(capacities)) if link != narrow])
+    share = chance.uniform(0.2, MOST_ROOM_CROSS_RATIO)
+    # So much of the narrow link's capacity is left there; with more it would be the narrow one.
+    room = chance.uniform(max(0.5, 1.05 * (1 - share)), 0.9)
+    capacities[tight] = min(MAX_BPS, round(narrow_bps * room / (1 - share)))
+    return attrs.evolve(plan, loads={tight: share})
 
 
 def _far(chance: random.Random, number: int) -> _Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,14 @@ SUBJECTS: Mapping[str, Subject] = {
         shares=bandwidth.shares,
         compare=bandwidth.compare,
         words=("igi",),
+        paired=True,
+    ),
+    "precise": Subject(
+        trial=bandwidth.PreciseTrial,
+        kinds=("room",),
+        shares=bandwidth.shares,
+        compare=functools.partial(bandwidth.compare, trial=bandwidth.PreciseTrial),
+        words=("igi", "-o", "precise=true"),
         paired=True,
     ),
     "broute": Subject(trial=broute.BrouteTrial, kinds=(broute.KIND,), shares=broute.shares),

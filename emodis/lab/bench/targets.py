@@ -66,6 +66,8 @@ TARGETS: Mapping[tuple[str, str], Sequence[Target]] = {
     ("pathneck", "false bottleneck on a flat path"): (_at_most(0.02),),
     ("igi", "within 20 %, loads 0 to 70 %"): (_median_error(0.05), _p90_error(0.20)),
     ("igi", "  path of at most 40 Mbit/s"): (_seconds(5), _bytes(MB)),
+    ("precise", "within 20 %, loads 0 to 70 %"): (_median_error(0.03), _p90_error(0.10)),
+    ("precise", "  path of at most 40 Mbit/s"): (_seconds(20), _bytes(3 * MB)),
     ("broute", "all ways in are right"): (_at_least(0.90),),
     ("broute", "bounds of branches within 20 %"): (_median_error(0.20),),
 }

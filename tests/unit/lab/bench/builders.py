@@ -39,7 +39,7 @@ def trial(**more: Any) -> PathneckTrial:
     return PathneckTrial(**{**usual, **more})
 
 
-def bandwidth(**more: Any) -> BandwidthTrial:
+def bandwidth(trial: type[BandwidthTrial] = BandwidthTrial, **more: Any) -> BandwidthTrial:
     usual = {
         **COMMON,
         "name": "room-1",
@@ -52,7 +52,7 @@ def bandwidth(**more: Any) -> BandwidthTrial:
         "high_bps": 6_000_000,
         "converged": True,
     }
-    return BandwidthTrial(**{**usual, **more})
+    return trial(**{**usual, **more})
 
 
 def loss(**more: Any) -> LossTrial:

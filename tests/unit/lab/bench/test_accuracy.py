@@ -29,7 +29,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
         place: dict[str, Any] = {"kind": task.kind, "number": task.number, "transport": transport}
         name = f"{task.kind}-{task.number}"
         return [
-            (bandwidth if technique == "igi" else trial)(name=name, **place)
+            (bandwidth if task.kind == "room" else trial)(name=name, **place)
             for technique in task.techniques
         ]
 
@@ -95,7 +95,7 @@ def test_each_technique_is_asked_where_it_can_tell_something(tasks: list[Task]) 
         ("lossy", "traceroute loss pathneck"),
         ("far", "traceroute ping"),
         ("flat", "pathneck"),
-        ("room", "igi"),
+        ("room", "igi precise"),
         ("internet", "broute"),
     ]
     assert "igi room-0" in done.output

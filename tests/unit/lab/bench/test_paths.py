@@ -95,7 +95,9 @@ def test_available_bandwidth_is_asked_for_up_to_70_percent_load() -> None:
     loads = [truth.tight.cross_ethernet_bps / truth.tight.capacity_ethernet_bps for truth in found]
     assert max(loads) <= MOST_ROOM_CROSS_RATIO + 1e-6
     assert 25 <= sum(load == 0 for load in loads) <= 30
-    assert sum(truth.tight is not truth.narrow for truth in found) == 25
+    hidden = [truth.tight is not truth.narrow for truth in found]
+    assert sum(hidden) == 25
+    assert min(load for load, odd in zip(loads, hidden, strict=True) if odd) < 0.4
     assert sum(truth.narrow.capacity_ethernet_bps <= 40e6 for truth in found) >= 60
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from emodis.lab.bench import broute, paths, route, rtt
 from emodis.lab.bench.accuracy import Plan, content
+from emodis.lab.bench.bandwidth import PreciseTrial
 from emodis.lab.bench.document import origin
 from emodis.lab.bench.paths import Seeds
 from emodis.lab.bench.subjects import SUBJECTS, tally
@@ -30,6 +31,7 @@ TRIALS: list[Trial] = [
     trial(number=2, named_ttl=5),
     trial(number=3, done=False),
     bandwidth(kind="room", cross_ratio=0.0),
+    bandwidth(PreciseTrial, kind="room", said_bps=5_100_000),
     loss(kind="lossy"),
     # Nothing was measured by these.
     rtt.compare(FAR, TRUTH, {}, kind="far", number=0),
