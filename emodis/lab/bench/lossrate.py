@@ -36,8 +36,8 @@ class LossTrial(Trial):
 
     @property
     def placed(self) -> bool:
-        """A stretch was named."""
-        return self.named_to_ttl > 0
+        """A stretch was named; the whole path is none."""
+        return self.named_to_ttl > 0 and self.named_to_ttl - self.named_from_ttl < self.links
 
     @property
     def well_placed(self) -> bool:

@@ -77,7 +77,10 @@ def test_loss_is_right_where_its_interval_holds_the_truth() -> None:
     assert (holds.hits, holds.trials, holds.error_unit) == (2, 3, "points")
     assert "0.5 / 0.5 pp" in holds.row()
     assert (placed.hits, placed.trials) == (2, 3)
-    assert tally([loss(named_from_ttl=0, named_to_ttl=0)])[-1].label.startswith("the interval")
+    # Nowhere, and anywhere: both name no place.
+    for start, end in ((0, 0), (0, 6)):
+        (holds,) = tally([loss(named_from_ttl=start, named_to_ttl=end)])
+        assert holds.label.startswith("the interval")
 
 
 def test_a_share_comes_back_from_its_file() -> None:
