@@ -27,7 +27,13 @@ from emodis.packets.timestamps import (
     received_ns,
     transmit_stamps,
 )
-from emodis.packets.transport import NoRoute, NotPermitted, SendFailed, TransportError
+from emodis.packets.transport import (
+    NoRoute,
+    NotPermitted,
+    PacketTooBig,
+    SendFailed,
+    TransportError,
+)
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 # Two transmit stamps a packet, about 1.7 kB each in the queue's accounting.
@@ -182,13 +188,18 @@ def source_towards(target: Address) -> Address:
         return ip_address(probe.getsockname()[0])
 
 
-def send_error(error: OSError) -> NoRoute | NotPermitted | SendFailed:
+def send_error(error: OSError) -> NoRoute | NotPermitted | PacketTooBig | SendFailed:
     """Say what an error of connect or send means to a run."""
     number, text = error.errno or 0, error.strerror or str(error)
     if number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
         return NoRoute(f"this host has no route to the destination ({text}); check its routes")
     if number in (errno.EPERM, errno.EACCES):
         return NotPermitted(f"this host does not let the probes out ({text}); check its firewall")
+    if number == errno.EMSGSIZE:
+        return PacketTooBig(
+            "a link on the way carries only smaller packets than these probes; make them smaller "
+            "(-o help lists the sizes)"
+        )
     return SendFailed(number, f"sending a probe failed: {text}")
 
 

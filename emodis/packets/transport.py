@@ -38,6 +38,12 @@ class SendFailed(TransportError):
         self.reason = f"send_failed({errno.errorcode.get(number, number)})"
 
 
+class PacketTooBig(TransportError):
+    """A link of this host, or one that a router has just told it of, carries smaller ones only."""
+
+    reason = "packet_too_big"
+
+
 class FamilyMismatch(TransportError):
     """An address of a family this transport does not speak."""
 

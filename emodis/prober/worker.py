@@ -23,7 +23,7 @@ from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.invitation import TAG_BYTES
 from emodis.packets.model import Address, Train
 from emodis.packets.paced import PacedTrain
-from emodis.packets.transport import Stop, Traffic, Transport, TransportError
+from emodis.packets.transport import PacketTooBig, Stop, Traffic, Transport, TransportError
 from emodis.prober import access
 from emodis.prober.capture import UNABLE, Capture
 from emodis.prober.links import PeerFailed, PeerStopped
@@ -47,6 +47,7 @@ from emodis.techniques.registry import UnknownTechnique
 from emodis.wire.framing import FrameTooLarge
 from emodis.wire.v1.common_pb2 import (
     BLAME_AGENT,
+    BLAME_NETWORK,
     BLAME_US,
     END_FAILED,
     TRANSPORT_UNPRIVILEGED,
@@ -147,7 +148,8 @@ class Worker:
         except _RunOver as over:
             return over.outcome
         except TransportError as error:
-            return ended(END_FAILED, error.reason, str(error), BLAME_AGENT)
+            blame = BLAME_NETWORK if isinstance(error, PacketTooBig) else BLAME_AGENT
+            return ended(END_FAILED, error.reason, str(error), blame)
         except BadParameters as error:
             return ended(END_FAILED, "bad_params", str(error), BLAME_US)
         except Exception as error:

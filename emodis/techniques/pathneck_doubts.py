@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emodis.techniques import pathneck_gaps as gaps
-from emodis.techniques import records
+from emodis.techniques import records, refusals
 from emodis.techniques.arrival import refused as is_refusal
 from emodis.techniques.pathneck_gaps import Readings, probe_proto
+from emodis.techniques.pathneck_surprises import too_big
 from emodis.techniques.segmentation import Threshold
 from emodis.techniques.skeleton import failed, grade
 from emodis.techniques.stats import median, scaled_mad
@@ -36,14 +37,9 @@ def failure(observations: PathneckObservations, readings: Readings) -> Ending:
     if not any(probe.HasField("sent_ns") for probe in probes):
         return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
     target, proto = observations.target, probe_proto(observations)
-    refusals = (probe for probe in probes if is_refusal(probe, target, proto=proto))
-    refused = next(refusals, None)
+    refused = next((p for p in probes if is_refusal(p, target, proto=proto)), None)
     if refused is not None and not readings.kept:
-        return failed(
-            f"unreachable({refused.icmp_code})",
-            f"{records.to_address(refused.address)} says that the destination cannot be reached.",
-            Blame.BLAME_NETWORK,
-        )
+        return refusals.ending(refused, size_option="measurement_size_bytes")
     if not any(probe.HasField("received_ns") for probe in probes):
         return failed(
             "icmp_silent",
@@ -90,6 +86,7 @@ def quality(
         poor.append(f"confidence in the bottleneck is only {result.bottleneck.confidence:.0%}")
     elif result.bottleneck.ttl and result.bottleneck.confidence < _DOUBTFUL:
         fair.append(f"confidence in the bottleneck is {result.bottleneck.confidence:.0%}")
+    _about_sizes(observations, readings, fair, poor)
     if result.remark.startswith("train_truncated"):
         poor.append("a queue on the path is shorter than the train: links behind it are not seen")
     if result.remark == "filtered_badsum":
@@ -99,6 +96,20 @@ def quality(
         else:
             fair.append(f"{filtered}: measured with mute=none instead")
     return grade(fair, poor)
+
+
+def _about_sizes(
+    observations: PathneckObservations, readings: Readings, fair: list[str], poor: list[str]
+) -> None:
+    """Load that a link was too narrow for."""
+    refused = [answer for train in observations.trains if (answer := too_big(train)) is not None]
+    if not refused:
+        return
+    said = refusals.sentence(refused[0])
+    if any(too_big(train) is not None for train in readings.kept):
+        poor.append(f"{said}: links behind it are not seen; give a smaller load_size_bytes")
+    elif readings.kept:
+        fair.append(f"{said}: measured with {readings.kept[0].load_size_bytes} bytes instead")
 
 
 def was_cut_short(observations: PathneckObservations) -> bool:

@@ -25,6 +25,7 @@ from emodis.techniques.pathneck_result import (
     first_lost_tail,
     mute_is_filtered,
 )
+from emodis.techniques.pathneck_surprises import nearer_end, smaller_packets, too_big
 from emodis.techniques.pathneck_trace import KINDS, Horizon, horizon, look
 from emodis.techniques.stats import NS_PER_S
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain, TrainRecord
@@ -289,6 +290,8 @@ class _Course:
         held_up = gaps.held_up(record)
         if not held_up:
             self.pacing.learn(record)
+        if self._is_surprised(record):
+            return
         must_repeat = self._answer_silence(record)
         if held_up:
             self.held_up += 1
@@ -298,6 +301,26 @@ class _Course:
             self.good.append(record)
             if self.chosen.adaptive and len(self.good) in _GROW_AFTER:
                 self._grow()
+
+    def _is_surprised(self, record: PathneckTrain) -> bool:
+        """True if the set begins anew, with shorter trains or smaller packets."""
+        proto = gaps.probe_proto(self.observations)
+        nearer = nearer_end(record, self.observations.target, proto=proto)
+        if nearer is not None:
+            answering = frozenset(ttl for ttl in self.horizon.answering if ttl < nearer) | {nearer}
+            self.horizon = attrs.evolve(self.horizon, hops=nearer, answering=answering)
+            self.watch = Watch(set(answering))
+        smaller = None
+        if too_big(record) is not None:
+            smaller = smaller_packets(self.load_packets, self.load_size_bytes)
+        if smaller is not None:
+            self.load_packets, self.load_size_bytes = smaller
+            self.shrunk = True
+        if nearer is None and smaller is None:
+            return False
+        self.good = []
+        self.lost_tails = 0
+        return True
 
     def _answer_silence(self, record: PathneckTrain) -> bool:
         """Slow down or shorten the train for hops gone quiet; True if it must be repeated.

@@ -66,6 +66,8 @@ class Link:
     load_size_bytes: int = 1000
     queue_bytes: int = 10_000_000
     delay_ns: int = 1 * MS
+    # Of larger packets the node before says so; the first link of a path carries all.
+    mtu_bytes: int = 1500
 
 
 @attrs.define(kw_only=True)
@@ -134,6 +136,8 @@ class Path:
             for i, (at_ns, probe) in enumerate(zip(queued_ns, train.probes, strict=True))
         ]
         for hop, (link, node) in enumerate(zip(self.links, self.nodes, strict=True), start=1):
+            if hop > 1:
+                flying = self._fitting(train, hop, flying, replies)
             started = self._serve(link, flying, train)
             if hop == 1:
                 for i, start_ns in started.items():
@@ -146,6 +150,25 @@ class Path:
             arrived = [(i, at_ns + link.delay_ns, ttl) for i, at_ns, ttl in arrived]
             flying = self._answer(train, hop, node, arrived, replies)
         return departed_ns, replies
+
+    def _fitting(
+        self,
+        train: Train,
+        hop: int,
+        flying: list[tuple[int, float, int]],
+        replies: list[Reply | None],
+    ) -> list[tuple[int, float, int]]:
+        """What the link to this hop carries; for the rest the node before it answers."""
+        fitting, node = [], self.nodes[hop - 2]
+        for i, at_ns, ttl in flying:
+            if train.probes[i].size_bytes <= self.links[hop - 1].mtu_bytes:
+                fitting.append((i, at_ns, ttl))
+            elif node.may_answer(int(at_ns)):
+                reply = self._reply(train, hop - 1, node, at_ns, ttl, last=False)
+                replies[i] = attrs.evolve(
+                    reply, kind=ReplyKind.UNREACHABLE, icmp_type=3, icmp_code=4
+                )
+        return fitting
 
     def _serve(
         self, link: Link, flying: list[tuple[int, float, int]], train: Train

@@ -13,6 +13,9 @@ from emodis.client.report import Report
 from emodis.wire.v1.common_pb2 import Quality
 from emodis.wire.v1.igi_pb2 import IgiResult
 
+# More loss than this may be that of a queue that others keep full; then little is available.
+_MUCH_LOSS = 0.1
+
 
 def sentence(report: Report, where: str, runs: Sequence[Decoded]) -> str:
     """Available bandwidth in words; every run has a turning point."""
@@ -20,12 +23,16 @@ def sentence(report: Report, where: str, runs: Sequence[Decoded]) -> str:
     middle_bps = median(answer_bps(run.value) for run in found)
     if len(found) == 1:
         agent = report.agent_name(found[0].run.run.agent_id)
-        return f"{rate(middle_bps)} are available {where} from {agent}{_span(found[0].value)}"
+        return (
+            f"{rate(middle_bps)} are available {where} from {agent}{_span(found[0].value)}"
+            f"{_caveat(found)}"
+        )
     worst, best = found[0], found[-1]
     return (
         f"{rate(middle_bps)} are available {where} (median of {count(len(found), 'agent')}), "
         f"from {rate(answer_bps(worst.value))} at {report.agent_name(worst.run.run.agent_id)} "
         f"to {rate(answer_bps(best.value))} at {report.agent_name(best.run.run.agent_id)}"
+        f"{_caveat(found)}"
     )
 
 
@@ -82,6 +89,14 @@ def way_words(value: IgiResult) -> str:
         "its connection did not arrive at this host, so the two spoke through the master and "
         "this host opened the path"
     )
+
+
+def _caveat(runs: Sequence[Decoded]) -> str:
+    """Packets that arrive as they were sent, but not all of them, are no proof of free capacity."""
+    most = max(run.value.loss_ratio for run in runs)
+    if most <= _MUCH_LOSS:
+        return ""
+    return f"; {percent(most)} of the probes were lost, and unless that is random, it is far less"
 
 
 def _span(value: IgiResult) -> str:

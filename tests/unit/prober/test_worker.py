@@ -19,6 +19,7 @@ from emodis.packets.transport import (
     ClockStep,
     Interrupt,
     NoRoute,
+    PacketTooBig,
     SendFailed,
     Stop,
     Traffic,
@@ -233,7 +234,8 @@ def test_seeds_differ_between_runs(rig: Rig) -> None:
     ("error", "reason"),
     [
         (NoRoute("no way"), "no_route"),
-        (SendFailed(90, "too long"), "send_failed(EMSGSIZE)"),
+        (SendFailed(105, "no room"), "send_failed(ENOBUFS)"),
+        (PacketTooBig("too long"), "packet_too_big"),
         (ClockStep("set"), "clock_step"),
         (ValueError("a TTL of 0"), "prober_crashed"),
         (MemoryError(), "prober_crashed"),

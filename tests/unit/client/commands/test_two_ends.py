@@ -44,6 +44,19 @@ def test_several_agents_are_summed_up(capsys: pytest.CaptureFixture[str]) -> Non
     assert "at ams to 50.0 Mbit/s at bru" in said
 
 
+def test_much_loss_makes_the_answer_doubtful(capsys: pytest.CaptureFixture[str]) -> None:
+    lossy = igi()
+    lossy.loss_ratio = 0.32
+    assert (
+        Rig(ScriptedMaster(script(ToClient(result=result("ams", lossy))))).run(
+            "request", "--tech", "igi"
+        )
+        == Exit.OK
+    )
+    said = capsys.readouterr().out
+    assert "; 32 % of the probes were lost, and unless that is random, it is far less." in said
+
+
 def test_a_bound_is_shown_where_there_is_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
     bound = result("ams", igi(None), end=END_FAILED, hint="No rate was found.")
     rig = Rig(ScriptedMaster(script(ToClient(result=bound), failed=1)))
