@@ -138,6 +138,12 @@ class Report:
             return place
         return agent_id[:8] if _looks_like_uuid(agent_id) else agent_id
 
+    def with_names(self, text: str) -> str:
+        """What a master wrote, with the names of agents in place of their ids."""
+        for agent_id in filter(_looks_like_uuid, self.choices):
+            text = text.replace(agent_id, self.agent_name(agent_id))
+        return text
+
 
 def _is_done(result: Result) -> bool:
     return result.outcome.ending.end == END_DONE

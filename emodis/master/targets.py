@@ -58,7 +58,7 @@ def _objection(name: str, address: Address, family: int) -> Refused | None:
         return Refused(
             code=CODE_BAD_REQUEST,
             text=f"{name} is no IPv{family} address",
-            hint=f"give an IPv{family} address or a name that has one, or leave the family open",
+            hint=f"give an IPv{family} address or a name that has one, or leave out -{family}",
         )
     why = special.refusal(address)
     if why is None:

@@ -217,7 +217,8 @@ def _nothing(report: Report, index: int, total: int) -> str:
     if not total:
         return ""
     ends = [r.outcome.ending for r in report.ordered if r.run.destination == index]
-    reasons = sorted({(end.hint or end.reason).rstrip(".") for end in ends if end.end != END_DONE})
+    said = {end.hint or end.reason for end in ends if end.end != END_DONE}
+    reasons = sorted(report.with_names(text).rstrip(".") for text in said)
     why = f": {'; '.join(reasons)}" if reasons else ""
     sentence = f"Nothing could be measured {whither(report, index)}{why}"
     return sentence if sentence.endswith("?") else f"{sentence}."

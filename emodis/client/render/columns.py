@@ -1,12 +1,14 @@
 """Tables of plain columns that keep their numbers whole on a narrow terminal.
 
 (rich's tables take from every column alike, so that an 80-column terminal showed "9.6 Mb…".)
-Only columns declared `gives` are shortened, and only as far as needed.
+Only columns declared `gives` are shortened, and only as far as needed. A last column of sentences
+goes on below itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 
 import attrs
 from rich.cells import cell_len, set_cell_size
@@ -15,15 +17,21 @@ from emodis.client.render.words import printable
 
 BETWEEN = "  "
 LEAST_CELLS = 8
+# A sentence in a narrower column is no pleasure to read: rather shorten the others.
+LEAST_SENTENCE_CELLS = 40
 
 
 @attrs.frozen
 class Column:
-    """One column; `right` for numbers, `gives` for what may be cut."""
+    """One column; `right` for numbers, `gives` for what may be cut.
+
+    `wraps` is for sentences, in the last column: nothing of them is left out.
+    """
 
     heading: str
     right: bool = False
     gives: bool = False
+    wraps: bool = False
 
 
 @attrs.frozen
@@ -53,8 +61,21 @@ class Grid:
         widths = self._widths(shown, width)
         heading = Row([column.heading for column in self.columns])
         return [
-            Row([self._laid_out(row, shown, widths)], row.marked) for row in (heading, *self.rows)
+            Row([self._laid_out(part, shown, widths)], row.marked)
+            for row in (heading, *self.rows)
+            for part in self._parts(row, shown, widths)
         ]
+
+    def _parts(self, row: Row, shown: Sequence[int], widths: dict[int, int]) -> Iterator[Row]:
+        """The row, and what of its last cell needs lines of its own."""
+        last = shown[-1] if shown else -1
+        if last < 0 or not self.columns[last].wraps:
+            yield row
+            return
+        first, *others = textwrap.wrap(row.cells[last], widths[last]) or [""]
+        yield Row([*row.cells[:last], first])
+        for other in others:
+            yield Row([*("" for _ in row.cells[:last]), other])
 
     def _widths(self, shown: Sequence[int], width: int) -> dict[int, int]:
         widths = {
@@ -64,6 +85,11 @@ class Grid:
             for n in shown
         }
         over = sum(widths.values()) + len(BETWEEN) * (len(shown) - 1) - width
+        for n in shown:
+            if self.columns[n].wraps and over > 0:
+                narrower = max(widths[n] - over, min(widths[n], LEAST_SENTENCE_CELLS))
+                over -= widths[n] - narrower
+                widths[n] = narrower
         giving = [n for n in shown if self.columns[n].gives]
         while over > 0 and giving:
             widest = max(giving, key=lambda n: widths[n])

@@ -41,9 +41,8 @@ def sentence(report: Report, whither: str, runs: Sequence[Decoded]) -> str:
     total = sum(run.value.sent for run in runs)
     if not result.loss_ratio:
         least = max(run.value.loss_high_ratio for run in runs)
-        return (
-            f"None of {count(total, 'probe')} {whither} was lost: it is less than {percent(least)}"
-        )
+        none = f"None of {count(total, 'probe')} {whither} was lost"
+        return f"{none}: the loss is less than {percent(least)}"
     amount = (
         f"{percent(result.loss_ratio)} of the probes {whither} were lost"
         f" ({_interval(result.loss_low_ratio, result.loss_high_ratio)})"

@@ -215,7 +215,7 @@ def _ends_grid(report: Report, results: Sequence[Result]) -> Grid:
             Column("agent", gives=True),
             Column("destination", gives=True),
             Column("ended"),
-            Column("why"),
+            Column("why", wraps=True),
         ]
     )
     for result in results:
@@ -224,6 +224,6 @@ def _ends_grid(report: Report, results: Sequence[Result]) -> Grid:
             report.agent_name(result.run.agent_id),
             place(report, result.run.destination),
             word(End.DESCRIPTOR, ending.end),
-            ending.hint or ending.reason,
+            report.with_names(ending.hint or ending.reason),
         )
     return grid

@@ -58,6 +58,16 @@ def test_agents_go_by_their_place_where_that_tells_them_apart() -> None:
     assert made.agent_name("") == "this host"
 
 
+def test_ids_in_what_a_master_writes_become_names() -> None:
+    uuid = "3f2b8c1e-0d7a-4b55-9c1d-7a1f2e3d4c5b"
+    made = Report()
+    made.choices = {
+        "a": Choice(agent_id="a", place="Lyon"),
+        uuid: Choice(agent_id=uuid, place="Bonn"),
+    }
+    assert made.with_names(f"nothing came from {uuid}: a wall") == "nothing came from Bonn: a wall"
+
+
 def test_a_destination_that_nobody_told_is_no_error() -> None:
     assert Report().target(7).name == ""
 

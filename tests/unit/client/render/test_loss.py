@@ -87,7 +87,7 @@ def lost(ratio: float = 0.02, begins: tuple[int, int] | None = (1, 3), run: int 
         (lost(begins=None), "too few to say where."),
         (
             lost(0, None),
-            "None of 300 probes towards w1 (10.6.0.2) was lost: it is less than 1.3 %.",
+            "None of 300 probes towards w1 (10.6.0.2) was lost: the loss is less than 1.3 %.",
         ),
     ],
 )

@@ -81,6 +81,21 @@ def test_a_grid_is_never_wider_than_asked_where_it_can_give(
         assert "\n" not in line.cells[0]
 
 
+def test_a_sentence_goes_on_below_itself_and_is_never_cut() -> None:
+    grid = Grid([Column("agent", gives=True), Column("why", wraps=True)])
+    grid.add("Amsterdam", "The agent could not connect; a firewall or NAT has to let it in.")
+    assert [line.cells[0] for line in grid.lines(60)] == [
+        "agent      why",
+        "Amsterdam  The agent could not connect; a firewall or NAT",
+        "           has to let it in.",
+    ]
+    assert [line.cells[0] for line in grid.lines(20)][1:] == [
+        "Amsterd…  The agent could not connect; a firewall",
+        "          or NAT has to let it in.",
+    ]
+    assert len(grid.lines(200)) == 2
+
+
 def test_numbers_are_never_cut() -> None:
     grid = Grid([Column("name", gives=True), Column("rate", right=True)])
     grid.add("a very long name that has to give", "123456789.0 Mbit/s")
