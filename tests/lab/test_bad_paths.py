@@ -26,7 +26,7 @@ from tests.unit.client.schema import load, problems
 pytestmark = pytest.mark.lab
 # Guards against hanging: the deadlines of runs are shorter.
 PROCESS_S = 120.0
-AT_ONCE = 6
+AT_ONCE = 4
 NOWHERE = "10.99.99.99"
 
 PING = ("ping", "count=5", "interval_s=0.1", "timeout_s=1")
