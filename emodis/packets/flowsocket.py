@@ -15,7 +15,7 @@ import attrs
 
 from emodis.packets.errqueue import QueuedError, queued_error, received_ttl
 from emodis.packets.families import PMTUDISC_PROBE, Family, family_of, set_fragmenting
-from emodis.packets.mmsg import LARGEST_CALL, ReceiveBatch, Received, SendBatch
+from emodis.packets.mmsg import LARGEST_CALL, LARGEST_HAUL, ReceiveBatch, Received, SendBatch
 from emodis.packets.model import Address, Kind
 from emodis.packets.sockets import send_error
 from emodis.packets.timestamps import (
@@ -205,7 +205,10 @@ class FlowSocket:
     def _received(self) -> Iterator[Received]:
         """Plain packets; an error that an earlier probe met is read off and forgotten."""
         failures = 0
-        while failures < _MOST_ECHOES:
+        # A flood must not keep us here.
+        for _ in range(LARGEST_HAUL):
+            if failures >= _MOST_ECHOES:
+                return
             try:
                 data, control, _, place = self.socket.recvmsg(LARGEST_ANSWER_BYTES, _CONTROL_BYTES)
             except BlockingIOError:

@@ -46,6 +46,9 @@ _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 _NAME_BYTES = 28
 _MESSAGE_BYTES = ctypes.sizeof(_Message)
 _CMSG = struct.Struct("@Nii")
+# More than any of our receive queues holds. Where packets come faster than they are read, reading
+# until none is left would never end.
+LARGEST_HAUL = 4096
 # UIO_MAXIOV: the kernel quietly sends no more than this in one call.
 LARGEST_CALL = 1024
 
@@ -153,11 +156,12 @@ class ReceiveBatch:
     def receive(self, fd: int, flags: int = 0) -> Iterator[Received]:
         """Yield all that is queued, one system call per batch; truncated messages are left out.
 
+        In a flood it stops after `LARGEST_HAUL`; the rest is there for the next call.
+
         Raises:
             OSError: for anything but an empty queue.
         """
-        count = self._count
-        while count == self._count:
+        for _ in range(max(1, LARGEST_HAUL // self._count)):
             count = self._call(fd, flags)
             for index in range(count):
                 message = self._messages[index]
@@ -166,11 +170,14 @@ class ReceiveBatch:
                 start = index * self._data_bytes
                 data = bytes(self._data[start : start + message.transferred])
                 yield Received(data, tuple(self._control_messages(index)), self._name(index))
+            if count < self._count:
+                return
 
     def discard(self, fd: int, flags: int = 0) -> None:
-        """Throw away all that is queued."""
-        while self._call(fd, flags) == self._count:
-            pass
+        """Throw away all that is queued; of a flood, `LARGEST_HAUL`."""
+        for _ in range(max(1, LARGEST_HAUL // self._count)):
+            if self._call(fd, flags) < self._count:
+                return
 
     def _call(self, fd: int, flags: int) -> int:
         for index in range(self._used):

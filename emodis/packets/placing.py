@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from emodis.packets.model import Address
 
 Word = TypeVar("Word")
+_MOST_FOR_EACH = 4
 
 
 class Placing(Generic[Word]):
@@ -25,6 +26,7 @@ class Placing(Generic[Word]):
         self._open = set(range(len(ttls)))
         self._beyond = 256
         self._waiting: dict[Address, list[Word]] = {}
+        self._kept = 0
 
     def answered(self, index: int, *, by_target: bool) -> None:
         """A probe has its answer."""
@@ -46,9 +48,15 @@ class Placing(Generic[Word]):
         """The probe that was sent first of those without an answer."""
         return min(self._open, default=None)
 
+    def is_open(self, index: int) -> bool:
+        """Whether this probe has no answer yet."""
+        return index in self._open
+
     def keep(self, address: Address, word: Word) -> None:
-        """An answer that could not be placed yet."""
-        self._waiting.setdefault(address, []).append(word)
+        """An answer that could not be placed yet; of a flood, a few for each probe."""
+        if self._kept < _MOST_FOR_EACH * len(self._ttls):
+            self._kept += 1
+            self._waiting.setdefault(address, []).append(word)
 
     def settle(self) -> Iterator[tuple[int | None, Word]]:
         """Give what was kept to silent hops, if there are just as many: in order of arrival."""

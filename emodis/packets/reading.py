@@ -105,7 +105,8 @@ class Reading:
 
     def _note(self, probe_id: int, address: Address, kind: ReplyKind) -> None:
         index = self._ids.index(probe_id)
-        if index is None:
+        if index is None or not self._placing.is_open(index):
+            # What comes second teaches nothing: it may be forged, and there may be many of it.
             return
         expired = kind is ReplyKind.TIME_EXCEEDED
         self._placing.answered(index, by_target=not expired and address == self._sender.target)

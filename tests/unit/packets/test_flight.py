@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -318,3 +319,37 @@ def test_strangers_are_counted_and_late_answers_are_not() -> None:
         made.fly()
     assert made.flight.unmatched == 1
     assert made.traffic.recv_packets == 0
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_nothing_is_collected_in_the_middle_of_a_train(collecting: bool) -> None:
+    """Whatever happens, it is as before when the train is over."""
+    seen: list[bool] = []
+
+    class Watching(FakeSockets):
+        def send(self, batch: SendBatch, start: int, end: int) -> int:
+            seen.append(gc.isenabled())
+            return super().send(batch, start, end)
+
+        def answers(self) -> Iterator[tuple[bytes, int | None]]:
+            seen.append(gc.isenabled())
+            return super().answers()
+
+    class Broken(Watching):
+        def send(self, batch: SendBatch, start: int, end: int) -> int:
+            super().send(batch, start, end)
+            raise OSError("gone")
+
+    was_collecting = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with Watching(router) as sockets:
+            rig(sockets, [ONE, ONE]).fly()
+        assert gc.isenabled() is collecting
+        with Broken(router) as sockets, pytest.raises(OSError, match="gone"):
+            rig(sockets, [ONE, ONE]).fly()
+        assert gc.isenabled() is collecting
+    finally:
+        (gc.enable if was_collecting else gc.disable)()
+    assert len(seen) >= 3
+    assert not any(seen)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from emodis.packets import mmsg
 from emodis.packets.mmsg import ReceiveBatch, Received, SendBatch
 from emodis.packets.timestamps import (
     MSG_ERRQUEUE,
@@ -130,3 +131,22 @@ def test_control_messages_of_another_kind_are_no_stamps(
     assert received_ns(message) is None
     stamps: list[TransmitStamp] = list(transmit_stamps(iter([message])))
     assert stamps == []
+
+
+def test_a_flood_does_not_keep_a_reader(local: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets come faster than they are read: the queue is never empty."""
+    sender, receiver = local
+    there = ReceiveBatch._call
+
+    def refilled(self: ReceiveBatch, fd: int, flags: int) -> int:
+        for _ in range(8):
+            sender.send(b"again", socket.MSG_DONTWAIT)
+        return there(self, fd, flags)
+
+    monkeypatch.setattr(ReceiveBatch, "_call", refilled)
+    monkeypatch.setattr(mmsg, "LARGEST_HAUL", 32)
+    batch = ReceiveBatch(8, 16)
+    assert len(list(batch.receive(receiver.fileno()))) == 32
+    batch.discard(receiver.fileno())
+    # The next one begins where this one stopped.
+    assert len(list(batch.receive(receiver.fileno()))) == 32

@@ -90,3 +90,10 @@ def test_no_probe_gets_two_answers(
             given_to.append(index)
     given_to += [index for index, _ in there.settle() if index is not None]
     assert len(given_to) == len(set(given_to))
+
+
+def test_a_flood_of_answers_that_say_nothing_is_not_kept() -> None:
+    there = placing(1, 2)
+    for number in range(100_000):
+        there.keep(IPv4Address(number), "word")
+    assert len(list(there.settle())) == 8

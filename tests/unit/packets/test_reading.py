@@ -118,3 +118,15 @@ def test_a_datagram_is_taken_for_the_earliest_open_probe_unless_it_says() -> Non
     then = rig.reading.read(Datagram(b"", 61, 7))
     assert [a.probe_id if a else None for a in (first, echoed, then)] == [502, 504, 503]
     assert rig.reading.read(Datagram(b"more", 61, 8)) is None
+
+
+def test_a_second_answer_teaches_nothing() -> None:
+    rig = Rig()
+    assert rig.reading.read(expired(R1, rig.sent[0])) is not None
+    for number in range(1000):
+        forger = IPv4Address(0xC6120000 + number)
+        again = rig.reading.read(expired(forger, rig.sent[0]))
+        # It is passed on, to be counted as a duplicate.
+        assert again is not None
+        assert again.probe_id == 502
+    assert rig.known == {R1: 1}

@@ -11,12 +11,13 @@ from ipaddress import IPv4Address, IPv6Address
 import attrs
 import pytest
 
-from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
+from emodis.packets import flowsocket, unprivileged
+from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns, realtime_offset_ns
 from emodis.packets.flowsocket import FlowSocket
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
 from emodis.packets.timestamps import Moment
-from emodis.packets.transport import FamilyMismatch, NotPermitted, Stop
+from emodis.packets.transport import ClockStep, FamilyMismatch, NotPermitted, Stop
 from emodis.packets.trial import try_datagrams
 from emodis.packets.unprivileged import UnprivilegedTransport
 
@@ -263,3 +264,45 @@ def test_a_host_that_refuses_every_time_is_believed(closed_port: int) -> None:
     with pytest.raises(NotPermitted):
         sock.send(Refusing(), 0, 10)
     sock.close()
+
+
+def test_a_flood_does_not_keep_a_flow_from_ending(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Flooded:
+        """Whoever reads finds one packet more."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock = sock
+
+        def recvmsg(self, *_: int) -> tuple[bytes, list[object], int, tuple[str, int]]:
+            return b"x", [], 0, (str(LOOPBACK), closed_port)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._sock, name)
+
+    monkeypatch.setattr(flowsocket, "LARGEST_HAUL", 50)
+    sock = FlowSocket(Kind.UDP, LOOPBACK, closed_port)
+    real = sock.socket
+    sock.socket = Flooded(real)  # type: ignore[assignment]
+    assert len(list(sock.answers())) == 50
+    real.close()
+
+
+def test_a_clock_that_is_set_during_a_run_fails_it(
+    transport: UnprivilegedTransport,
+    silence: Silence,
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kind in (Kind.UDP, Kind.TCP_SYN):
+        transport.begin(LOOPBACK, max_bytes=0)
+        train = Train(kind=kind, probes=tuple(probes(1)), wait_ns=WAIT_NS, port=closed_port)
+        with monkeypatch.context() as patch:
+            hour_later_ns = realtime_offset_ns() + 3_600 * 10**9
+            patch.setattr(unprivileged, "realtime_offset_ns", lambda at_ns=hour_later_ns: at_ns)
+            with pytest.raises(ClockStep, match="clock was set"):
+                transport.exchange(
+                    train, stop_by_boottime_ns=boottime_ns() + FAR_NS, interrupt=silence
+                )
+        transport.end()
