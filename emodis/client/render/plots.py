@@ -16,6 +16,7 @@ from emodis.client.render.plot_edges import branch_lines
 from emodis.client.render.plot_gaps import gap_lines
 from emodis.client.render.plot_losses import loss_lines
 from emodis.client.render.plot_paths import SILENT, Path, tree_lines
+from emodis.client.render.plot_phases import phase_lines
 from emodis.client.render.plot_series import Sent, series_lines
 from emodis.client.render.table import show, show_ends
 from emodis.client.render.tables import show_line
@@ -58,6 +59,13 @@ def _gaps(report: Report, runs: Sequence[Decoded], out: Console) -> None:
         _head(report, run, out)
         host = "this host" if report.upstream else "the agent"
         for line in gap_lines(run, _width(out), host):
+            _print(line.text, out, "bold" if line.marked else "")
+
+
+def _phases(report: Report, runs: Sequence[Decoded], out: Console) -> None:
+    for run in runs:
+        _head(report, run, out)
+        for line in phase_lines(run, _width(out)):
             _print(line.text, out, "bold" if line.marked else "")
 
 
@@ -159,6 +167,7 @@ def _print(line: str, out: Console, style: str = "") -> None:
 
 
 DRAWINGS: dict[str, Draw] = {
+    "igi": _phases,
     "pathneck": _gaps,
     "ping": _series,
     "traceroute": _paths,

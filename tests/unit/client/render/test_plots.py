@@ -14,11 +14,13 @@ from emodis.client.render.decoded import Decoded
 from emodis.client.render.drawing import FULL, MARK, bar, fitted, span
 from emodis.client.render.plot_gaps import gap_lines
 from emodis.client.render.plot_paths import Path, tree_lines
+from emodis.client.render.plot_phases import phase_lines
 from emodis.client.render.plot_series import LOST, POINT, SOME_LOST, SPAN, Sent, series_lines
 from emodis.client.render.plots import show_plots
 from emodis.client.report import Report
 from emodis.wire.v1.broute_pb2 import BrouteResult
 from emodis.wire.v1.client_pb2 import Result
+from emodis.wire.v1.igi_pb2 import IgiResult
 from emodis.wire.v1.loss_pb2 import (
     HOP_LOSS_BEFORE,
     HOP_LOSS_BEHIND,
@@ -31,6 +33,7 @@ from tests.unit.client.builders import (
     W1,
     broute,
     failure,
+    igi,
     packed,
     pathneck,
     ping,
@@ -101,6 +104,18 @@ def lost() -> LossResult:
     return found
 
 
+def searched() -> IgiResult:
+    """A search at 10 Mbit/s with 4 Mbit/s of other traffic, and two longer trains behind it."""
+    gaps_us = [(10, 600), (317, 545), (600, 640), (704, 710), (810, 811), (573, 622), (509, 598)]
+    found = igi(6 * 1_000_000)
+    del found.phases[:]
+    for gap_in_us, gap_out_us in gaps_us:
+        found.phases.add(
+            gap_in_ns=gap_in_us * 1000, gap_out_ns=gap_out_us * 1000, size_bytes=528, packets=60
+        )
+    return found
+
+
 WAVE = [None if n % 13 == 5 else 12 * MS + (n * n % 17) * MS // 8 for n in range(200)]
 ROUTES = report(
     "traceroute",
@@ -110,6 +125,7 @@ ROUTES = report(
     result("lon", traceroute("10.8.0.1", "", reached=False)),
 )
 DRAWN = {
+    "igi": report("igi", result("ams", searched()), failure("par"), to_me=True),
     "pathneck": report(
         "pathneck",
         result("ams", pathneck(*PATH, bottleneck=4)),
@@ -237,3 +253,24 @@ def test_what_cannot_be_drawn_is_tabled() -> None:
     nothing = drawn(report("ping", failure("ams")), 80)
     assert nothing.startswith("Nothing could be measured")
     assert "Nothing answered; is the host up?" in nothing
+
+
+def test_the_turning_point_stands_where_trains_stop_to_grow() -> None:
+    lines = phase_lines(Decoded(result("a", ping()), searched()), 80)
+    (marked,) = [number for number, line in enumerate(lines) if line.marked]
+    assert all("+" in line.text for line in lines[3:marked])
+    # 6 Mbit/s: 704 us.
+    assert lines[marked].text.startswith("    6.0  ◀ turning point")
+    assert [line.text[11:16].strip() for line in lines[marked + 1 :]] == ["710", "811"]
+    precise = searched()
+    precise.precise_bps = 7_500_000
+    sentence = next(
+        line.text for line in phase_lines(Decoded(result("a", ping()), precise), 80) if line.marked
+    )
+    assert "7.5 Mbit/s are available" in sentence
+
+
+def test_a_search_without_a_turning_point_marks_none() -> None:
+    lines = phase_lines(Decoded(result("a", ping()), igi(None)), 80)
+    assert not any(line.marked for line in lines)
+    assert phase_lines(Decoded(result("a", ping()), IgiResult()), 80) == []
