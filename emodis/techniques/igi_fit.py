@@ -49,6 +49,9 @@ class Fit:
     capacity_bps: float
     # That it was made of.
     trains: int
+    # Trains grew faster with their rate than the known capacity allows: what the bursts met is not
+    # what longer trains meet (a shaper with a token bucket, or several full links).
+    steeper: bool = False
 
 
 def growths_of(phases: Sequence[Phase]) -> tuple[Growth, ...]:
@@ -82,9 +85,14 @@ def fit(growths: Sequence[Growth], capacity_bps: float | None) -> Fit | None:
         capacity_bps = max(fastest_bps, 1 / line.slope) if line is not None else fastest_bps
     found = _settled(growths, _origin(grown, capacity_bps), capacity_bps)
     own = _own_line(growths, grown)
-    if own is None or not _surely_less(own, 1 / capacity_bps):
+    if own is None:
         return found
-    return _settled(growths, own.origin_bps, 1 / own.slope)
+    if _surely_less(own, 1 / capacity_bps):
+        return _settled(growths, own.origin_bps, 1 / own.slope)
+    if _surely_more(own, 1 / capacity_bps):
+        settled = _settled(growths, own.origin_bps, 1 / own.slope)
+        return attrs.evolve(settled, steeper=True)
+    return found
 
 
 def _settled(growths: Sequence[Growth], start_bps: float, capacity_bps: float) -> Fit:
@@ -181,6 +189,13 @@ def _line(near: Sequence[Growth]) -> _Line | None:
 
 
 def _surely_less(line: _Line, slope: float) -> bool:
-    # Student's t at 99.9 %, within a tenth.
-    errors = SLOPE_ERRORS * (1 + SLOPE_ERRORS / (line.trains - 2))
-    return slope > max(SLOPE_FACTOR * line.slope, line.slope + errors * line.error)
+    return slope > max(SLOPE_FACTOR * line.slope, line.slope + _margin(line))
+
+
+def _surely_more(line: _Line, slope: float) -> bool:
+    return max(SLOPE_FACTOR * slope, slope + _margin(line)) < line.slope
+
+
+def _margin(line: _Line) -> float:
+    """Student's t at 99.9 %, within a tenth."""
+    return SLOPE_ERRORS * (1 + SLOPE_ERRORS / (line.trains - 2)) * line.error

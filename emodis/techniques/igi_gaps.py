@@ -112,6 +112,19 @@ def delays_ns(train: IgiTrain) -> list[int]:
     return [at_ns - sent_ns[n] for n, at_ns in arrived if head <= n < len(sent_ns)]
 
 
+def rises_ns(train: IgiTrain) -> tuple[float, float] | None:
+    """By how much the delays rose in each half of a train; None for a short one."""
+    delays = delays_ns(train)
+    tenth = len(delays) // 10
+    if tenth < 2:
+        return None
+    middle = len(delays) // 2
+    begin, half, end = (
+        median(part) for part in (delays[:tenth], delays[middle:][:tenth], delays[-tenth:])
+    )
+    return half - begin, end - half
+
+
 def spoiled(train: IgiTrain) -> bool:
     """Whether it left otherwise than planned. A burst cannot be: its plan is no plan."""
     gaps_ns = list(train.sent_steps_ns)[1:]

@@ -19,6 +19,7 @@ from emodis.techniques.igi_estimator import (
     turning_point,
 )
 from emodis.techniques.igi_fit import fit, growths_of
+from emodis.techniques.igi_gaps import rises_ns
 from emodis.techniques.igi_precise import answer
 from emodis.techniques.skeleton import DONE, failed, grade
 from emodis.techniques.stats import NS_PER_S, median
@@ -26,6 +27,11 @@ from emodis.wire.v1.common_pb2 import BLAME_AGENT, BLAME_NETWORK, Ending, Qualit
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiPhase, IgiResult
 
 MOST_REORDERED_RATIO = 0.05
+# Trains that grew by this share, so many of them, whose first halves rose by so much less than
+# their second ones: on an even path both rise alike.
+LEAST_RISE_RATIO = 0.05
+LEAST_GROWN = 5
+MOST_LATE_RATIO = 0.45
 # A range wider than this share of the answer is worth a word.
 WIDE_RANGE_RATIO = 0.5
 
@@ -179,8 +185,29 @@ def _quality(observations: IgiObservations, result: IgiResult) -> Quality:
     if result.coalesced:
         fair.append("the receiver gathers packets before it shows them")
     _doubt_range(result, fair)
+    if result.converged and _is_shaped(observations):
+        fair.append(
+            "the path lets the first packets of a train pass faster (a token bucket?): longer "
+            "transfers may get less"
+        )
     _doubt_hosts(observations, fair, poor)
     return grade(fair, poor)
+
+
+def _is_shaped(observations: IgiObservations) -> bool:
+    """Whether trains begin to grow late, or bursts met a faster path than they."""
+    phases = phases_of(observations.trains)
+    found = fit(growths_of(phases), known_capacity_bps(phases))
+    if found is None:
+        return False
+    grown = [
+        halves
+        for train in observations.trains
+        if not train.discarded and train.gap_ns and (halves := rises_ns(train)) is not None
+        if sum(halves) > LEAST_RISE_RATIO * train.gap_ns * train.packets
+    ]
+    first_ns, second_ns = sum(first for first, _ in grown), sum(second for _, second in grown)
+    return found.steeper or (len(grown) >= LEAST_GROWN and first_ns < MOST_LATE_RATIO * second_ns)
 
 
 def _doubt_range(result: IgiResult, fair: list[str]) -> None:

@@ -27,6 +27,8 @@ class Link:
     quantum_ns: int = 0
     loss_ratio: float = 0.0
     reorder_ratio: float = 0.0
+    # So many bytes of a train pass at once, then the rest at `capacity_bps`.
+    bucket_bytes: int = 0
     # The link behind it; its own receiver's traits do not count.
     then: Link | None = None
     # Fastest that the sender can put probes out.
@@ -75,7 +77,12 @@ class Link:
         next_ns = -200 * other_ns + self._wait_ns(mean_ns)
         free_ns = 0.0 if mean_ns is None else next_ns
         left_ns = []
+        free_bytes = self.bucket_bytes
         for at_ns in sent_ns:
+            if free_bytes >= size_bytes:
+                free_bytes -= size_bytes
+                left_ns.append(at_ns)
+                continue
             while next_ns <= at_ns:
                 free_ns = max(free_ns, next_ns) + other_ns
                 next_ns += self._wait_ns(mean_ns)

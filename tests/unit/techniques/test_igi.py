@@ -109,6 +109,34 @@ def test_a_receiver_with_a_quantum_gets_ptr_only() -> None:
     assert not said.HasField("capacity_bps")
 
 
+def test_a_token_bucket_is_a_doubt() -> None:
+    found = run(Link(10 * MBIT, bucket_bytes=20_000))
+    assert any("token bucket" in reason for reason in found.quality.reasons)
+
+
+@pytest.mark.parametrize("bucket_bytes", [10_000, 60_000])
+def test_one_that_is_small_or_larger_than_short_trains_changes_little(bucket_bytes: int) -> None:
+    found = run(Link(10 * MBIT, bucket_bytes=bucket_bytes))
+    assert result(found).ptr_bps == pytest.approx(10 * MBIT, rel=0.15)
+
+
+def test_a_plain_path_is_not_taken_for_a_shaper() -> None:
+    said = [
+        run(Link(10 * MBIT, load * MBIT, seed=seed)).quality.reasons
+        for load in (0, 3, 6)
+        for seed in range(5)
+    ]
+    assert not any("token bucket" in reason for reasons in said for reason in reasons)
+
+
+def test_where_the_tight_link_is_not_the_narrow_one() -> None:
+    errors = []
+    for seed in range(6):
+        tight = Link(50 * MBIT, 30 * MBIT, seed=seed, then=Link(30 * MBIT))
+        errors.append(result(run(tight)).ptr_bps / (20 * MBIT) - 1)
+    assert abs(median(errors)) <= 0.3
+
+
 def test_no_udp_is_said_so() -> None:
     found = run(Link(10 * MBIT, loss_ratio=1.0))
     assert (found.ending.end, found.ending.reason) == (END_FAILED, "udp_blocked")
