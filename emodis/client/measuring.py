@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import click
 
-from emodis.client import outward, request, service, thresholds, upstream, verdict
+from emodis.client import outward, request, service, thresholds, two_ends, upstream, verdict
 from emodis.client.config import Settings
 from emodis.client.desk import Desk
 from emodis.client.exits import Exit, Trouble
@@ -125,17 +125,9 @@ class Measuring:
         """Have it measured; this host listens meanwhile where the technique has two ends."""
         if wanted.dry_run:
             return await service.request(desk, wanted, self.view.take)
-        if not is_peered(self.technique):
-            return await self._ask_answering(desk, wanted)
-        partner = desk.partner()
-        try:
-            wanted.peer.CopyFrom(partner.start())
-        except OSError as error:
-            raise Trouble(f"this host cannot listen: {error}", Exit.FAILED) from error
-        try:
-            return await service.request(desk, wanted, self.view.take, partner)
-        finally:
-            partner.stop()
+        if is_peered(self.technique):
+            return await two_ends.ask(desk, wanted, self.technique, self.view.take)
+        return await self._ask_answering(desk, wanted)
 
     async def _ask_answering(self, desk: Desk, wanted: Request) -> Report:
         """Have it measured; this host answers meanwhile where it is the destination."""
@@ -164,14 +156,16 @@ def carry_out(shell: Shell, order: Order) -> int:
             click.echo(line)
         return Exit.OK
     options = outward.directed(technique, wishes.options, order.direction)
+    options = two_ends.directed(technique, options, order.direction)
     call = request.call(technique, options)
-    order = attrs.evolve(order, direction=outward.direction_of(technique, call, order.direction))
+    direction = outward.direction_of(technique, call, order.direction)
+    order = attrs.evolve(order, direction=two_ends.direction_of(technique, direction))
     limits = [thresholds.parse(text, wishes.technique) for text in order.fail_if]
     settings = shell.settings
     _check_manner(settings, order.manner)
+    two_ends.check(wishes, technique, agents_there=order.agents_there)
     _check(order, technique)
     _check_direction(technique, order.direction)
-    _check_two_ends(order, technique)
     seen = _view(
         shell,
         settings,
@@ -284,24 +278,6 @@ def _check_direction(technique: Technique, direction: str) -> None:
             f"use `request --tech {technique.NAME}`, without --direction",
             Exit.USAGE,
         )
-
-
-def _check_two_ends(order: Order, technique: Technique) -> None:
-    """A technique with two ends needs an agent at one and this host at the other."""
-    if not is_peered(technique):
-        return
-    name = technique.NAME
-    if order.direction != "downstream":
-        raise Trouble(
-            f"{name} needs an agent at the other end: `emodis-client request --tech {name}`",
-            Exit.USAGE,
-        )
-    if order.wishes.destinations:
-        raise Trouble(
-            f"{name} measures between an agent and this host; name no destination", Exit.USAGE
-        )
-    if order.wishes.detach:
-        raise Trouble(f"{name} needs this host to stay; leave --detach out", Exit.USAGE)
 
 
 def _conclude(

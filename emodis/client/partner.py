@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IAddress, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from emodis.client.pacer import Pacer
 from emodis.client.talk import Talk, known_hosts
 from emodis.packets.arrivals import ArrivalSocket, plain_host
 from emodis.packets.clocks import monotonic_ns
@@ -86,6 +87,8 @@ class Partner:
     # Those through the master, by their run.
     _through_master: dict[bytes, Talk] = attrs.field(factory=dict, init=False)
     _relay: Callable[[Relay], None] | None = attrs.field(default=None, init=False)
+    # Who sends trains from this host, where that is wanted.
+    _pacer: Pacer | None = attrs.field(default=None, init=False)
     _nonces: set[bytes] = attrs.field(factory=set, init=False)
     _lies: int = attrs.field(default=0, init=False)
 
@@ -103,6 +106,10 @@ class Partner:
     def connect(self, relay: Callable[[Relay], None]) -> None:
         """How to send words through the master, now that there is a conversation with it."""
         self._relay = relay
+
+    def send_with(self, pacer: Pacer) -> None:
+        """Who sends the trains that agents order from this host."""
+        self._pacer = pacer
 
     def stop(self) -> None:
         """Close everything."""
@@ -156,6 +163,8 @@ class Partner:
     def left(self, talk: Talk) -> None:
         """It is over."""
         self._open.discard(talk)
+        if self._pacer is not None:
+            self._pacer.left(talk)
         if self._current is talk:
             self._current = None
 
@@ -171,6 +180,13 @@ class Partner:
         for arrival in self._socket.arrived(MOST_AT_ONCE):
             if self._current is not None:
                 self._current.datagram(arrival.payload, arrival.at_ns, arrival.host)
+
+    def pace(self, talk: Talk, order: IgiMessage) -> None:
+        """Have a train sent."""
+        if self._pacer is None:
+            talk.refuse("sends_nothing")
+        else:
+            self._pacer.order(talk, order)
 
     def send_datagram(self, payload: bytes, host: str, port: int) -> None:
         """From the port that probes arrive at."""

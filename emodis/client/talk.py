@@ -21,7 +21,7 @@ from emodis.wire.v1.igi_pb2 import IgiAbort, IgiMessage
 FETCH_S = 0.02
 LAST_FETCH_S = 0.002
 # When the datagrams leave that open the path of the probes; some may be lost.
-OPENERS_AFTER_S = (0.0, 0.1, 0.3, 0.7, 1.5)
+OPENERS_AFTER_S = (0.0, 0.1, 0.3, 0.6, 1.0)
 
 
 class Listener(Protocol):
@@ -31,6 +31,7 @@ class Listener(Protocol):
     def left(self, talk: Talk) -> None: ...
     def stranger_lied(self) -> None: ...
     def read_probes(self) -> None: ...
+    def pace(self, talk: Talk, order: IgiMessage) -> None: ...
     def send_datagram(self, payload: bytes, host: str, port: int) -> None: ...
 
 
@@ -50,6 +51,8 @@ class Talk:
     relayed: bool = False
     _over: bool = attrs.field(default=False, init=False)
     _timer: IDelayedCall | None = attrs.field(default=None, init=False)
+    # It has shown that it is where it says.
+    _proven: bool = attrs.field(default=False, init=False)
     _cookies: dict[bytes, str] = attrs.field(factory=dict, init=False)
     _openers: list[IDelayedCall] = attrs.field(factory=list, init=False)
 
@@ -80,6 +83,10 @@ class Talk:
             self.send(message)
             self._sleep()
 
+    def paced(self, message: IgiMessage) -> None:
+        """The train that was ordered has left."""
+        self.answer(message)
+
     def refuse(self, reason: str) -> None:
         """Say why, and hang up."""
         self.answer(IgiMessage(abort=IgiAbort(reason=reason)))
@@ -107,10 +114,13 @@ class Talk:
         if message.opened.cookie in self._cookies:
             # It has shown that it is there.
             self.hosts = (self._cookies[message.opened.cookie],)
+            self._proven = True
         if self.receiver.opened:
             self._stop_opening()
         if self.receiver.through:
             self.listener.read_probes()
+        if message.HasField("order"):
+            self._pace(message)
         if self.receiver.done:
             self.hang_up()
 
@@ -125,6 +135,12 @@ class Talk:
                 self.reactor.callLater(after_s, self._open, hello.udp_port)
                 for after_s in OPENERS_AFTER_S
             ]
+
+    def _pace(self, order: IgiMessage) -> None:
+        """Trains leave only for who is known to be there, not for whom somebody names."""
+        if self.relayed and not self._proven:
+            raise PeerProtocol("it orders trains to a place where it has not been seen")
+        self.listener.pace(self, order)
 
     def _open(self, port: int) -> None:
         for cookie, host in self._cookies.items():

@@ -27,6 +27,8 @@ class PacedTrain:
     packets: int
     size_bytes: int
     gap_ns: int
+    # The partner shall send it, and we receive.
+    upstream: bool = False
     # For people: (done, total).
     progress: tuple[int, int] | None = None
 

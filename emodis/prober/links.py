@@ -55,6 +55,10 @@ class Link(Protocol):
         """The next one (PeerFailed, PeerStopped, PeerProtocol)."""
         ...
 
+    def poll(self, within_ns: int) -> IgiMessage | None:
+        """The same, None if there is none by then."""
+        ...
+
     def close(self) -> None:
         """Hang up."""
         ...
@@ -91,16 +95,19 @@ class TcpLink:
         try:
             self._socket.sendall(encode_frame(message.SerializeToString()))
         except OSError as error:
-            raise _gone(error.strerror or str(error)) from error
+            raise gone(error.strerror or str(error)) from error
 
     def hear(self, within_ns: int) -> IgiMessage:
+        return _expected(self.poll(within_ns), within_ns)
+
+    def poll(self, within_ns: int) -> IgiMessage | None:
         end_ns = monotonic_ns() + within_ns
         try:
             while not self._frames:
                 self._wait(end_ns, writing=False)
                 self._frames.extend(self._reader.feed(self._read()))
         except TimeoutError:
-            raise _silent(within_ns) from None
+            return None
         except FrameTooLarge as error:
             raise PeerProtocol("it sent what is no message") from error
         return _decoded(self._frames.pop(0))
@@ -136,9 +143,9 @@ class TcpLink:
         try:
             data = self._socket.recv(_CHUNK_BYTES)
         except OSError as error:
-            raise _gone(error.strerror or str(error)) from error
+            raise gone(error.strerror or str(error)) from error
         if not data:
-            raise _gone("it closed the connection")
+            raise gone("it closed the connection")
         return data
 
 
@@ -162,6 +169,9 @@ class RelayLink:
         self._send(message.SerializeToString())
 
     def hear(self, within_ns: int) -> IgiMessage:
+        return _expected(self.poll(within_ns), within_ns)
+
+    def poll(self, within_ns: int) -> IgiMessage | None:
         end_ns = monotonic_ns() + within_ns
         while not self._waiting:
             if self._interrupt.waiting():
@@ -169,7 +179,7 @@ class RelayLink:
             self._waiting.extend(self._interrupt.relayed())
             left_ns = end_ns - monotonic_ns()
             if not self._waiting and left_ns <= 0:
-                raise _silent(within_ns)
+                return None
             if not self._waiting:
                 select.select([self._interrupt], [], [], left_ns / NS)
         return _decoded(self._waiting.pop(0))
@@ -185,9 +195,12 @@ def _decoded(words: bytes) -> IgiMessage:
         raise PeerProtocol("it sent what is no message") from error
 
 
-def _silent(within_ns: int) -> PeerFailed:
-    return _gone(f"it said nothing for {within_ns / NS:g} s")
+def _expected(message: IgiMessage | None, within_ns: int) -> IgiMessage:
+    if message is None:
+        raise gone(f"it said nothing for {within_ns / NS:g} s")
+    return message
 
 
-def _gone(why: str) -> PeerFailed:
+def gone(why: str) -> PeerFailed:
+    """The partner is not there any more, or says nothing: nobody can tell which."""
     return PeerFailed("peer_gone", f"The other end went away during the run ({why}); try again.")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
+from emodis.packets.clocks import monotonic_ns
 from emodis.packets.model import Address
 from emodis.prober.links import (
     NS,
@@ -27,13 +28,13 @@ from emodis.wire.v1.common_pb2 import BLAME_NETWORK, BLAME_US, PeerOffer
 
 CONNECT_WITHIN_NS = 5 * NS
 # The same where the master can carry the words instead.
-CONNECT_OR_RELAY_NS = 2 * NS
+CONNECT_OR_RELAY_NS = 3 * NS // 2
 READY_WITHIN_NS = 5 * NS
 # Through the master, who may be far away; what is not there by then listens to nobody.
-READY_RELAYED_NS = 3 * NS
+READY_RELAYED_NS = 2 * NS
 # A partner that can be dialled most often needs no opening.
 OPEN_WITHIN_NS = NS // 4
-OPEN_RELAYED_NS = 2 * NS
+OPEN_RELAYED_NS = 3 * NS // 2
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +46,8 @@ class Way:
     outlet: Outlet
     port: int
     relayed: bool
+    # Of the words, with the time that the partner takes to think.
+    rtt_ns: int
 
     def close(self) -> None:
         """Part."""
@@ -61,6 +64,9 @@ class Meeting:
     partner: Address
     interrupt: RelayInterrupt
     relay: Callable[[bytes], None]
+    # Where trains of the partner's are to arrive; 0 = nowhere.
+    arrival_port: int = 0
+    _rtt_ns: int = attrs.field(default=0, init=False)
 
     def meet(self) -> Way:
         """Find the way.
@@ -93,7 +99,7 @@ class Meeting:
             outlet.close()
             link.close()
             raise
-        return Way(link=link, outlet=outlet, port=port, relayed=False)
+        return Way(link=link, outlet=outlet, port=port, relayed=False, rtt_ns=self._rtt_ns)
 
     def _greet_relayed(self, why: str) -> Way:
         link, outlet = RelayLink(self.interrupt, self.relay), Outlet(self.partner)
@@ -106,11 +112,14 @@ class Meeting:
         if port is None:
             outlet.close()
             raise PeerFailed("udp_blocked", _UDP_BLOCKED, BLAME_NETWORK)
-        return Way(link=link, outlet=outlet, port=port, relayed=True)
+        return Way(link=link, outlet=outlet, port=port, relayed=True, rtt_ns=self._rtt_ns)
 
     def _hello(self, link: Link, outlet: Outlet, within_ns: int) -> int:
-        link.say(self.sender.hello(outlet.port, outlet.own_address))
-        return self.sender.ready(link.hear(within_ns))
+        said_ns = monotonic_ns()
+        link.say(self.sender.hello(outlet.port, outlet.own_address, self.arrival_port))
+        port = self.sender.ready(link.hear(within_ns))
+        self._rtt_ns = monotonic_ns() - said_ns
+        return port
 
     def _hello_relayed(self, link: RelayLink, outlet: Outlet, why: str) -> None:
         try:

@@ -17,11 +17,14 @@ from emodis.packets.model import Address
 from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.packets.pacing import PacedSocket, Sent
 from emodis.packets.transport import Gate, Traffic
+from emodis.prober.inlet import Inlet
 from emodis.prober.links import NS, Link, PeerFailed, PeerStopped, RelayInterrupt
 from emodis.prober.meeting import Meeting, Way, checked
+from emodis.prober.payloads import payloads
 from emodis.techniques import igi_keys
 from emodis.techniques.base import Measured
 from emodis.techniques.igi_sender import PeerAborted, PeerProtocol, Sender
+from emodis.wire.v1.common_pb2 import PeerOffer
 from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage
 from emodis.wire.v1.prober_pb2 import ProberRun
 
@@ -45,6 +48,8 @@ class Partnership:
     steady: Callable[[], AbstractContextManager[None]]
     # Sends words to the partner through the daemon.
     relay: Callable[[bytes], None] = lambda words: None
+    # Some trains go the other way.
+    receives: bool = False
     _started_ns: int = attrs.field(default=0, init=False)
 
     def measure(self, begin: Callable[[bool], PeerConversation]) -> Measured:
@@ -66,6 +71,16 @@ class Partnership:
 
     def _measure(self, begin: Callable[[bool], PeerConversation]) -> Measured:
         offer = checked(self.run.peer)
+        inlet = Inlet(self.partner) if self.receives else None
+        try:
+            return self._meet(begin, offer, inlet)
+        finally:
+            if inlet is not None:
+                inlet.close()
+
+    def _meet(
+        self, begin: Callable[[bool], PeerConversation], offer: PeerOffer, inlet: Inlet | None
+    ) -> Measured:
         nonce = self.chance.randbytes(igi_keys.NONCE_BYTES)
         sender = Sender(run=self.run.run, token=offer.token, nonce=nonce)
         meeting = Meeting(
@@ -74,17 +89,20 @@ class Partnership:
             partner=self.partner,
             interrupt=self.interrupt,
             relay=self.relay,
+            arrival_port=inlet.port if inlet is not None else 0,
         )
         way = meeting.meet()
         conversation = begin(way.relayed)
         try:
             self._started_ns = monotonic_ns()
-            return self._converse(conversation, sender, way)
+            return self._converse(conversation, sender, way, inlet)
         finally:
             conversation.close()
             way.close()
 
-    def _converse(self, conversation: PeerConversation, sender: Sender, way: Way) -> Measured:
+    def _converse(
+        self, conversation: PeerConversation, sender: Sender, way: Way, inlet: Inlet | None
+    ) -> Measured:
         probes = PacedSocket(self.partner, way.port, way.outlet.socket)
         gate = Gate(
             stop_by_boottime_ns=self.run.stop_by_boottime_ns,
@@ -96,11 +114,16 @@ class Partnership:
         try:
             train = next(conversation)
             while True:
-                outcome = self._exchange(train, sender, way.link, probes, gate)
+                if train.upstream:
+                    assert inlet is not None
+                    outcome = inlet.exchange(train, sender, way.link, gate, way.rtt_ns)
+                else:
+                    outcome = self._exchange(train, sender, way.link, probes, gate)
+                elapsed_ns = monotonic_ns() - self._started_ns
                 # Whatever of it is still on its way has left this host's queue.
                 gate.all_left()
                 self.report(train)
-                train = conversation.send(outcome)
+                train = conversation.send(attrs.evolve(outcome, elapsed_ns=elapsed_ns))
         except StopIteration as stop:
             way.link.say(IgiMessage(done=IgiDone()))
             measured: Measured = stop.value
@@ -110,10 +133,11 @@ class Partnership:
         self, train: PacedTrain, sender: Sender, link: Link, probes: PacedSocket, gate: Gate
     ) -> PacedOutcome:
         announcement = sender.start(train)
-        payloads = self._payloads(train, sender)
+        room_bytes = train.size_bytes - headers_bytes(self.partner.version)
+        words = payloads(sender.tag, sender.number, train.packets, room_bytes, self.chance)
         link.say(announcement)
         with self.steady():
-            sent: Sent | None = probes.send(payloads, train.gap_ns, gate)
+            sent: Sent | None = probes.send(words, train.gap_ns, gate)
         if sent is None:
             raise PeerStopped
         link.say(sender.sent())
@@ -122,16 +146,5 @@ class Partnership:
             report,
             sent_ns=sent.times_ns,
             kernel_tx=sent.kernel,
-            elapsed_ns=monotonic_ns() - self._started_ns,
+            elapsed_ns=0,
         )
-
-    def _payloads(self, train: PacedTrain, sender: Sender) -> list[bytes]:
-        """Noise behind the header, so that a link that compresses gains nothing."""
-        noise_bytes = (
-            train.size_bytes - headers_bytes(self.partner.version) - igi_keys.PROBE_HEADER.size
-        )
-        tag, number = sender.tag, sender.number
-        return [
-            igi_keys.probe_header(tag, number, probe) + self.chance.randbytes(noise_bytes)
-            for probe in range(train.packets)
-        ]

@@ -26,6 +26,7 @@ from emodis.packets.paced import PacedTrain
 from emodis.packets.transport import PacketTooBig, Stop, Traffic, Transport, TransportError
 from emodis.prober import access
 from emodis.prober.capture import UNABLE, Capture
+from emodis.prober.follower import Follower
 from emodis.prober.links import PeerFailed, PeerStopped
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
 from emodis.prober.peer import Partnership, PeerConversation
@@ -44,6 +45,7 @@ from emodis.techniques.base import (
     is_peered,
 )
 from emodis.techniques.registry import UnknownTechnique
+from emodis.techniques.skeleton import DONE
 from emodis.wire.framing import FrameTooLarge
 from emodis.wire.v1.common_pb2 import (
     BLAME_AGENT,
@@ -161,6 +163,8 @@ class Worker:
 
     def _converse(self, run: ProberRun, capture: Capture) -> Outcome:
         address = _address(run.target.address)
+        if run.HasField("follow"):
+            return self._follow(run, address)
         technique = self._technique(run.call)
         context = Context(
             address=address,
@@ -206,6 +210,7 @@ class Worker:
             report=lambda train: self._report(train, run),
             steady=self._steadiness.held,
             relay=lambda words: self._relay(run, words),
+            receives=technique.partner_sends(run.call),
         )
 
         def begin(relayed: bool) -> PeerConversation:
@@ -222,6 +227,27 @@ class Worker:
         if run.pcap_path:
             outcome.quality.reasons.append(UNABLE)
         return outcome
+
+    def _follow(self, run: ProberRun, address: Address) -> Outcome:
+        """Send what the partner of a run orders; it measures."""
+        interrupt = RunInterrupt(self._channel, run.run)
+        follower = Follower(
+            run=run,
+            partner=address,
+            traffic=self._traffic,
+            interrupt=interrupt,
+            chance=self._chance,
+            steady=self._steadiness.held,
+            say=lambda words: self._relay(run, words),
+        )
+        try:
+            follower.follow()
+        except PeerStopped:
+            self._check(run, interrupt, True)
+            raise
+        except PeerFailed as failed:
+            return ended(END_FAILED, failed.reason, str(failed), failed.blame)
+        return Outcome(ending=DONE, transport=TRANSPORT_UNPRIVILEGED)
 
     def _relay(self, run: ProberRun, words: bytes) -> None:
         self._channel.send(FromProber(relay=Relay(run=run.run, words=words)))

@@ -258,6 +258,10 @@ class Peered(Technique, Protocol):
         """Say what to send, be told how it left and arrived, return what was measured."""
         ...
 
+    def partner_sends(self, call: Body) -> bool:
+        """Whether some of the trains go the other way."""
+        ...
+
 
 def is_peered(technique: Technique) -> TypeGuard[Peered]:
     """Whether it is `Peered`."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import ClassVar
 
+import attrs
+
 from emodis.packets.model import Address
 from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
+from emodis.techniques.igi_directions import WAYS, name_of, one_way, own_host_to_blame, together
 from emodis.techniques.igi_result import measured
 from emodis.techniques.igi_search import (
     PRECISE_BYTES,
@@ -27,6 +30,7 @@ from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiParameters, IgiResult
 
+# A connection that does not arrive, a partner through the master, the opening of its path.
 CONNECT_S = 5.0
 CLOSING_S = 2.0
 # Told before anything is known: a path of about 10 Mbit/s.
@@ -36,7 +40,7 @@ LARGEST_PACKET_BYTES = 1500
 
 
 class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
-    """Phases of paced trains from the agent to the client."""
+    """Phases of paced trains between the agent and the client."""
 
     NAME: ClassVar[str] = "igi"
     SUMMARY: ClassVar[str] = "available bandwidth between an agent and this host (IGI/PTR)"
@@ -51,6 +55,7 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
     def usual(self, chosen: Parameters) -> Spend:
         """A search of the usual length, none repeated, and what steadies its answer."""
         trains = chosen.repeats * USUAL_PHASES
+        ways = len(WAYS[chosen.direction])
         train_bytes = chosen.packets * (chosen.payload_bytes + headers_bytes(6))
         train_s = USUAL_TRAIN_S + WORDS_NS / NS_PER_S
         total_bytes = max(trains * train_bytes, SETTLE_BYTES)
@@ -58,14 +63,16 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
         if chosen.precise:
             total_bytes, duration_s = max(total_bytes, PRECISE_BYTES), 2 * duration_s
         return Spend(
-            duration_s=min(duration_s, chosen.max_time_s),
-            sent_bytes=min(total_bytes, chosen.max_bytes),
+            duration_s=ways * min(duration_s, chosen.max_time_s),
+            sent_bytes=ways * min(total_bytes, chosen.max_bytes),
         )
 
     def worst(self, chosen: Parameters) -> Spend:
         """The deadline of TECHNIQUES.md section 4; the byte cap is a parameter."""
+        ways = len(WAYS[chosen.direction])
         return Spend(
-            duration_s=CONNECT_S + chosen.max_time_s + CLOSING_S, sent_bytes=chosen.max_bytes
+            duration_s=CONNECT_S + ways * chosen.max_time_s + CLOSING_S,
+            sent_bytes=ways * chosen.max_bytes,
         )
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
@@ -79,23 +86,43 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
         chosen = self._chosen(call)
         version = context.address.version
         _check_size(chosen, version)
-        observations = yield from Search(chosen, version).trains()
-        observations.relayed = context.relayed
+        now_ns, found = 0, []
+        for upstream in WAYS[chosen.direction]:
+            trains = Search(chosen, version).trains()
+            seen, now_ns = yield from one_way(trains, upstream, now_ns)
+            seen.relayed = context.relayed
+            found.append(seen)
+        observations = found[0]
+        if len(found) > 1:
+            observations.upstream.CopyFrom(found[1])
         return self.evaluate(chosen, observations)
+
+    def partner_sends(self, call: Body) -> bool:
+        """See `Peered`."""
+        return any(WAYS[self._chosen(call).direction])
 
     def evaluate(self, chosen: Parameters, observations: IgiObservations) -> Measured:
         """Estimate from stored trains."""
-        return measured(
-            observations,
-            epsilon_ratio=chosen.epsilon_ratio,
-            confirm=chosen.confirm,
-            direction="downstream",
-        )
+        if chosen.direction != "both":
+            return _evaluate(chosen, observations, upstream=chosen.direction == "upstream")
+        down = _evaluate(chosen, observations, upstream=False)
+        up = _evaluate(chosen, observations.upstream, upstream=True)
+        return together(down, up, observations)
 
     def addresses(self, body: Body) -> Sequence[Address]:
         """None: the only one in it would be the destination's own."""
         self.result(body)
         return ()
+
+
+def _evaluate(chosen: Parameters, observations: IgiObservations, *, upstream: bool) -> Measured:
+    found = measured(
+        observations,
+        epsilon_ratio=chosen.epsilon_ratio,
+        confirm=chosen.confirm,
+        direction=name_of(upstream),
+    )
+    return attrs.evolve(found, ending=own_host_to_blame(found.ending)) if upstream else found
 
 
 def _check_size(chosen: Parameters, version: int) -> None:

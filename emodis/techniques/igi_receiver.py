@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
+from emodis.packets.paced import headers_bytes
 from emodis.techniques import igi_keys
 from emodis.techniques.igi_sender import VERSION, PeerProtocol
 from emodis.techniques.stats import NS_PER_MS, NS_PER_S
@@ -147,6 +148,9 @@ class Receiver:
                 self._answered(now_ns)
                 self.opened = True
                 return None
+            case "order" if self._train is None and self.hello.arrival_port:
+                self._order(message.order, now_ns)
+                return None
             case "train_sent":
                 self._sent(message.train_sent, now_ns)
                 return None
@@ -155,6 +159,11 @@ class Receiver:
                 return None
             case _:
                 raise PeerProtocol(f"it said {kind} out of order")
+
+    @property
+    def tag(self) -> bytes:
+        """What every probe of this conversation begins with."""
+        return self._tag
 
     def opener(self, cookie: bytes) -> bytes:
         """The datagram that opens the path of the probes."""
@@ -209,16 +218,7 @@ class Receiver:
         )
 
     def _begin(self, start: IgiTrainStart, now_ns: int) -> IgiMessage | None:
-        self._answered(now_ns)
-        self.opened = True
-        if start.train != self._trains + 1 or start.train > MAX_TRAINS:
-            raise PeerProtocol(f"it began train {start.train} after {self._trains}")
-        if not 2 <= start.packets <= MAX_PACKETS or start.size_bytes > LARGEST_PROBE_BYTES:
-            raise PeerProtocol(f"it began a train of {start.packets} x {start.size_bytes} bytes")
-        duration_ns = start.packets * start.gap_ns
-        if duration_ns > LONGEST_TRAIN_NS:
-            raise PeerProtocol(f"it began a train of {duration_ns // NS_PER_S} s")
-        self._trains = start.train
+        duration_ns = self._check(start, now_ns)
         close_at_ns = now_ns + duration_ns + 2 * self._rtt_ns + UNTOLD_NS
         self._train = _Train(number=start.train, packets=start.packets, close_at_ns=close_at_ns)
         early, self._early = self._early, []
@@ -230,6 +230,28 @@ class Receiver:
             if report is not None:
                 return report
         return None
+
+    def _order(self, order: IgiTrainStart, now_ns: int) -> None:
+        """Somebody else sends it; here is only what an honest partner may want."""
+        smallest = igi_keys.PROBE_HEADER.size
+        if order.size_bytes < smallest + headers_bytes(6):
+            raise PeerProtocol(f"it ordered probes of {order.size_bytes} bytes")
+        # Nothing more is heard until it has left.
+        self._last_ns = now_ns + self._check(order, now_ns)
+
+    def _check(self, start: IgiTrainStart, now_ns: int) -> int:
+        """How long the train takes (PeerProtocol where no honest one is like that)."""
+        self._answered(now_ns)
+        self.opened = True
+        if start.train != self._trains + 1 or start.train > MAX_TRAINS:
+            raise PeerProtocol(f"it began train {start.train} after {self._trains}")
+        if not 2 <= start.packets <= MAX_PACKETS or start.size_bytes > LARGEST_PROBE_BYTES:
+            raise PeerProtocol(f"it began a train of {start.packets} x {start.size_bytes} bytes")
+        duration_ns = start.packets * start.gap_ns
+        if duration_ns > LONGEST_TRAIN_NS:
+            raise PeerProtocol(f"it began a train of {duration_ns // NS_PER_S} s")
+        self._trains = start.train
+        return duration_ns
 
     def _answered(self, now_ns: int) -> None:
         """Our last words have reached the sender, and it has answered."""

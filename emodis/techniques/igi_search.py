@@ -17,7 +17,7 @@ from emodis.techniques.igi_estimator import Phase, known_capacity_bps, phases_of
 from emodis.techniques.igi_fit import Fit, fit, growths_of
 from emodis.techniques.igi_gaps import record, spoiled
 from emodis.techniques.igi_precise import next_rate_bps
-from emodis.techniques.parameters import flag, real, whole
+from emodis.techniques.parameters import choice, flag, real, whole
 from emodis.techniques.stats import NS_PER_S
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiTrain
 
@@ -86,6 +86,9 @@ class Parameters:
         100_000, 10_000, 10_000_000, unit="bit/s", text="slower is not searched"
     )
     precise: bool = flag(False, text="go on with long trains around the answer, up to 3 MB or 18 s")
+    direction: str = choice(
+        "downstream", "downstream", "upstream", "both", text="towards this host, from it, or both"
+    )
 
 
 Trains = Generator[PacedTrain, PacedOutcome, IgiObservations]

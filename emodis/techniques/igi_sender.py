@@ -62,7 +62,7 @@ class Sender:
         """The train under way."""
         return self._number
 
-    def hello(self, udp_port: int = 0, address: bytes = b"") -> IgiMessage:
+    def hello(self, udp_port: int = 0, address: bytes = b"", arrival_port: int = 0) -> IgiMessage:
         """The first message; the port and address wait for the datagram that opens the path."""
         return IgiMessage(
             hello=IgiHello(
@@ -72,6 +72,7 @@ class Sender:
                 proof=igi_keys.sender_proof(self.token, self.nonce),
                 udp_port=udp_port,
                 address=address,
+                arrival_port=arrival_port,
             )
         )
 
@@ -99,14 +100,14 @@ class Sender:
             raise PeerProtocol(f"it takes {self._max_packets} probes only, not {train.packets}")
         self._number += 1
         self._train = train
-        return IgiMessage(
-            train_start=IgiTrainStart(
-                train=self._number,
-                packets=train.packets,
-                size_bytes=train.size_bytes,
-                gap_ns=train.gap_ns,
-            )
+        start = IgiTrainStart(
+            train=self._number,
+            packets=train.packets,
+            size_bytes=train.size_bytes,
+            gap_ns=train.gap_ns,
         )
+        # An upstream one is announced to whoever shall send it.
+        return IgiMessage(order=start) if train.upstream else IgiMessage(train_start=start)
 
     def sent(self) -> IgiMessage:
         """All of it has left."""
@@ -134,6 +135,20 @@ class Sender:
             socket_drops=report.socket_drops,
             elapsed_ns=elapsed_ns,
         )
+
+    def sent_by_partner(self, message: IgiMessage) -> tuple[tuple[int, ...], bool]:
+        """When it sent the probes that were ordered, and whether its kernel says so.
+
+        Raises:
+            PeerProtocol, PeerAborted: if it says anything else, or what cannot be.
+        """
+        sent: IgiTrainSent = self._expect(message, "train_sent").train_sent
+        assert self._train is not None
+        if sent.train != self._number or len(sent.sent_steps_ns) != self._train.packets:
+            raise PeerProtocol(f"it did not send train {self._number} as ordered")
+        if sum(sent.sent_steps_ns) > LONGEST_REPORT_NS:
+            raise PeerProtocol("it reports times that cannot be")
+        return tuple(itertools.accumulate(sent.sent_steps_ns)), sent.kernel_tx
 
     def _expect(self, message: IgiMessage, kind: str) -> IgiMessage:
         found = message.WhichOneof("body")

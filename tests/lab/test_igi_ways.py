@@ -84,3 +84,13 @@ def test_through_the_master_to_a_client_behind_a_router_that_translates(
     run = ask(deployed, "h3")
     check(deployed, run, run["result"])
     assert run["result"]["relayed"]
+
+
+@pytest.mark.parametrize("host", ["h2", "h3"])
+def test_both_ways_over_one_conversation(deployed: Deployment, host: str) -> None:
+    run = ask(deployed, host, "--direction", "both")
+    down, up = run["result"], run["result"]["upstream"]
+    assert (down["direction"], up["direction"]) == ("downstream", "upstream")
+    for found in (down, up):
+        check(deployed, run, found)
+        assert found["relayed"] == (host == "h3")

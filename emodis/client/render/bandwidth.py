@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
+
+import attrs
 
 from emodis.client.render.columns import Column, Grid
 from emodis.client.render.decoded import Decoded
@@ -18,15 +21,29 @@ _MUCH_LOSS = 0.1
 
 
 def sentence(report: Report, where: str, runs: Sequence[Decoded]) -> str:
-    """Available bandwidth in words; every run has a turning point."""
+    """Available bandwidth in words, one clause for each way that the probes went."""
+    clauses = []
+    for upstream in (False, True):
+        of_way = [
+            attrs.evolve(run, value=value)
+            for run in runs
+            for value in _ways(run.value)
+            if _is_upstream(value) == upstream and value.HasField("ptr_bps")
+        ]
+        if of_way:
+            clauses.append(_clause(report, of_way, "from you" if upstream else where, upstream))
+    return "; ".join(clauses)
+
+
+def _clause(report: Report, runs: Sequence[Decoded], where: str, upstream: bool) -> str:
+    """Every run has a turning point."""
+    preposition = "to" if upstream else "from"
     found = sorted(runs, key=lambda run: answer_bps(run.value))
     middle_bps = median(answer_bps(run.value) for run in found)
     if len(found) == 1:
         agent = report.agent_name(found[0].run.run.agent_id)
-        return (
-            f"{rate(middle_bps)} are available {where} from {agent}{_span(found[0].value)}"
-            f"{_caveat(found)}"
-        )
+        span, caveat = _span(found[0].value), _caveat(found)
+        return f"{rate(middle_bps)} are available {where} {preposition} {agent}{span}{caveat}"
     worst, best = found[0], found[-1]
     return (
         f"{rate(middle_bps)} are available {where} (median of {count(len(found), 'agent')}), "
@@ -43,6 +60,7 @@ def answer_bps(value: IgiResult) -> int:
 
 def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     """One line a run, also for those that found bounds only; rates in Mbit/s."""
+    values = [(run, value) for run in runs for value in _ways(run.value)]
     fields = {
         "Mbit/s": "ptr_bps",
         "at least": "low_bps",
@@ -50,7 +68,7 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
         "IGI": "igi_bps",
         "capacity": "capacity_bps",
     }
-    if any(run.value.HasField("precise_bps") for run in runs):
+    if any(value.HasField("precise_bps") for _, value in values):
         precise = {
             "Mbit/s": "precise_bps",
             "at least": "precise_low_bps",
@@ -58,17 +76,19 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
         }
         fields = {**fields, **precise, "PTR": "ptr_bps"}
     headings = (*fields, "lost", "trains", "spoiled")
+    ways = any(_is_upstream(value) for _, value in values)
     grid = Grid(
         [
             Column("agent", gives=True),
+            *([Column("way")] if ways else []),
             *(Column(heading, right=True) for heading in headings),
             Column("quality"),
         ]
     )
-    for run in runs:
-        value = run.value
+    for run, value in values:
         grid.add(
             report.agent_name(run.run.run.agent_id),
+            *(["from you" if _is_upstream(value) else "to you"] if ways else []),
             *(
                 megabits(getattr(value, name)) if value.HasField(name) else ""
                 for name in fields.values()
@@ -79,6 +99,17 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
             word(Quality.Word.DESCRIPTOR, run.run.outcome.quality.word),
         )
     return grid
+
+
+def _ways(value: IgiResult) -> list[Any]:
+    """What was found in each direction."""
+    if not value.HasField("upstream"):
+        return [value]
+    return [value, value.upstream] if value.phases else [value.upstream]
+
+
+def _is_upstream(value: IgiResult) -> bool:
+    return value.direction == "upstream"
 
 
 def way_words(value: IgiResult) -> str:

@@ -38,6 +38,7 @@ class IgiParameters(_message.Message):
     MAX_BYTES_FIELD_NUMBER: _builtins.int
     MIN_RATE_BPS_FIELD_NUMBER: _builtins.int
     PRECISE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     packets: _builtins.int
     """Probes in a train, and the UDP payload of each."""
     payload_bytes: _builtins.int
@@ -57,6 +58,8 @@ class IgiParameters(_message.Message):
     """Slower than this is not searched."""
     precise: _builtins.bool
     """Go on from PTR's answer with long trains around it."""
+    direction: _builtins.str
+    """Which way the probes go: "downstream" (agent to client; also where absent), "upstream", "both"."""
     def __init__(
         self,
         *,
@@ -71,12 +74,15 @@ class IgiParameters(_message.Message):
         max_bytes: _builtins.int = ...,
         min_rate_bps: _builtins.int = ...,
         precise: _builtins.bool = ...,
+        direction: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "direction", b"direction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "confirm", b"confirm", "epsilon_ratio", b"epsilon_ratio", "max_bytes", b"max_bytes", "max_phases", b"max_phases", "max_time_s", b"max_time_s", "min_rate_bps", b"min_rate_bps", "packets", b"packets", "payload_bytes", b"payload_bytes", "precise", b"precise", "repeats", b"repeats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "adaptive", b"adaptive", "confirm", b"confirm", "direction", b"direction", "epsilon_ratio", b"epsilon_ratio", "max_bytes", b"max_bytes", "max_phases", b"max_phases", "max_time_s", b"max_time_s", "min_rate_bps", b"min_rate_bps", "packets", b"packets", "payload_bytes", b"payload_bytes", "precise", b"precise", "repeats", b"repeats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__direction: _TypeAlias = _typing.Literal["direction"]  # noqa: Y015
+    _WhichOneofArgType__direction: _TypeAlias = _typing.Literal["_direction", b"_direction"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__direction) -> _WhichOneofReturnType__direction | None: ...
 
 Global___IgiParameters: _TypeAlias = IgiParameters  # noqa: Y015
 
@@ -162,6 +168,7 @@ class IgiObservations(_message.Message):
     TRAINS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
     RELAYED_FIELD_NUMBER: _builtins.int
+    UPSTREAM_FIELD_NUMBER: _builtins.int
     stopped: _builtins.str
     """Why the search ended: "" (found), "max_phases", "max_time", "max_bytes", "min_rate",
     "self_congested", "all_lost", "udp_blocked".
@@ -170,16 +177,21 @@ class IgiObservations(_message.Message):
     """The two ends spoke to each other through the master."""
     @_builtins.property
     def trains(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgiTrain]: ...
+    @_builtins.property
+    def upstream(self) -> Global___IgiObservations:
+        """With "both": what came of the other way; the fields above are of the way down."""
+
     def __init__(
         self,
         *,
         trains: _abc.Iterable[Global___IgiTrain] | None = ...,
         stopped: _builtins.str = ...,
         relayed: _builtins.bool = ...,
+        upstream: Global___IgiObservations | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["upstream", b"upstream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["relayed", b"relayed", "stopped", b"stopped", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relayed", b"relayed", "stopped", b"stopped", "trains", b"trains", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,6 +262,7 @@ class IgiResult(_message.Message):
     PRECISE_BPS_FIELD_NUMBER: _builtins.int
     PRECISE_LOW_BPS_FIELD_NUMBER: _builtins.int
     PRECISE_HIGH_BPS_FIELD_NUMBER: _builtins.int
+    UPSTREAM_FIELD_NUMBER: _builtins.int
     ptr_bps: _builtins.int
     """Available bandwidth by PTR: the answer. Absent when no turning point was found."""
     low_bps: _builtins.int
@@ -270,7 +283,7 @@ class IgiResult(_message.Message):
     coalesced: _builtins.bool
     """Probes arrive in groups at the receiver (interrupt coalescing)."""
     direction: _builtins.str
-    """"downstream": from the agent to the client."""
+    """"downstream": from the agent to the client; "upstream": from the client to the agent."""
     trains: _builtins.int
     trains_discarded: _builtins.int
     packets: _builtins.int
@@ -288,6 +301,10 @@ class IgiResult(_message.Message):
     precise_high_bps: _builtins.int
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgiPhase]: ...
+    @_builtins.property
+    def upstream(self) -> Global___IgiResult:
+        """With "both": the same for the way from the client to the agent."""
+
     def __init__(
         self,
         *,
@@ -313,10 +330,11 @@ class IgiResult(_message.Message):
         precise_bps: _builtins.int | None = ...,
         precise_low_bps: _builtins.int | None = ...,
         precise_high_bps: _builtins.int | None = ...,
+        upstream: Global___IgiResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "competing_bps", b"competing_bps", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "low_bps", b"low_bps", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "competing_bps", b"competing_bps", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "low_bps", b"low_bps", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "turning_gap_ns", b"turning_gap_ns", "upstream", b"upstream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "capacity_mode_ratio", b"capacity_mode_ratio", "coalesced", b"coalesced", "competing_bps", b"competing_bps", "converged", b"converged", "direction", b"direction", "foreign", b"foreign", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "loss_ratio", b"loss_ratio", "low_bps", b"low_bps", "packets", b"packets", "phases", b"phases", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "relayed", b"relayed", "reordered", b"reordered", "trains", b"trains", "trains_discarded", b"trains_discarded", "turning_gap_ns", b"turning_gap_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps", "_competing_bps", b"_competing_bps", "_high_bps", b"_high_bps", "_igi_bps", b"_igi_bps", "_low_bps", b"_low_bps", "_precise_bps", b"_precise_bps", "_precise_high_bps", b"_precise_high_bps", "_precise_low_bps", b"_precise_low_bps", "_ptr_bps", b"_ptr_bps", "_turning_gap_ns", b"_turning_gap_ns", "capacity_bps", b"capacity_bps", "capacity_mode_ratio", b"capacity_mode_ratio", "coalesced", b"coalesced", "competing_bps", b"competing_bps", "converged", b"converged", "direction", b"direction", "foreign", b"foreign", "high_bps", b"high_bps", "igi_bps", b"igi_bps", "loss_ratio", b"loss_ratio", "low_bps", b"low_bps", "packets", b"packets", "phases", b"phases", "precise_bps", b"precise_bps", "precise_high_bps", b"precise_high_bps", "precise_low_bps", b"precise_low_bps", "ptr_bps", b"ptr_bps", "relayed", b"relayed", "reordered", b"reordered", "trains", b"trains", "trains_discarded", b"trains_discarded", "turning_gap_ns", b"turning_gap_ns", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capacity_bps: _TypeAlias = _typing.Literal["capacity_bps"]  # noqa: Y015
     _WhichOneofArgType__capacity_bps: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps"]  # noqa: Y015
@@ -378,6 +396,7 @@ class IgiHello(_message.Message):
     PROOF_FIELD_NUMBER: _builtins.int
     UDP_PORT_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    ARRIVAL_PORT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     nonce: _builtins.bytes
     """Random, 16 bytes, never used twice."""
@@ -389,6 +408,8 @@ class IgiHello(_message.Message):
     """
     address: _builtins.bytes
     """Its own address on the way to the listener, 4 or 16 bytes."""
+    arrival_port: _builtins.int
+    """Where trains of the listener's are to arrive; 0 = it is not asked to send any."""
     @_builtins.property
     def run(self) -> _common_pb2.RunKey: ...
     def __init__(
@@ -400,10 +421,11 @@ class IgiHello(_message.Message):
         proof: _builtins.bytes = ...,
         udp_port: _builtins.int = ...,
         address: _builtins.bytes = ...,
+        arrival_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "nonce", b"nonce", "proof", b"proof", "run", b"run", "udp_port", b"udp_port", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "arrival_port", b"arrival_port", "nonce", b"nonce", "proof", b"proof", "run", b"run", "udp_port", b"udp_port", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -499,15 +521,24 @@ class IgiTrainSent(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRAIN_FIELD_NUMBER: _builtins.int
+    SENT_STEPS_NS_FIELD_NUMBER: _builtins.int
+    KERNEL_TX_FIELD_NUMBER: _builtins.int
     train: _builtins.int
+    kernel_tx: _builtins.bool
+    @_builtins.property
+    def sent_steps_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a train that was ordered: when each probe entered the queue, as differences; the first is 0."""
+
     def __init__(
         self,
         *,
         train: _builtins.int = ...,
+        sent_steps_ns: _abc.Iterable[_builtins.int] | None = ...,
+        kernel_tx: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["train", b"train"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kernel_tx", b"kernel_tx", "sent_steps_ns", b"sent_steps_ns", "train", b"train"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -605,6 +636,7 @@ class IgiMessage(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     ABORT_FIELD_NUMBER: _builtins.int
     OPENED_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___IgiHello: ...
     @_builtins.property
@@ -621,6 +653,10 @@ class IgiMessage(_message.Message):
     def abort(self) -> Global___IgiAbort: ...
     @_builtins.property
     def opened(self) -> Global___IgiOpened: ...
+    @_builtins.property
+    def order(self) -> Global___IgiTrainStart:
+        """The dialler wants the listener to send this train; counted together with its own."""
+
     def __init__(
         self,
         *,
@@ -632,12 +668,13 @@ class IgiMessage(_message.Message):
         done: Global___IgiDone | None = ...,
         abort: Global___IgiAbort | None = ...,
         opened: Global___IgiOpened | None = ...,
+        order: Global___IgiTrainStart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "opened", b"opened", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "opened", b"opened", "order", b"order", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "opened", b"opened", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "body", b"body", "done", b"done", "hello", b"hello", "opened", b"opened", "order", b"order", "ready", b"ready", "train_report", b"train_report", "train_sent", b"train_sent", "train_start", b"train_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ready", "train_start", "train_sent", "train_report", "done", "abort", "opened"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ready", "train_start", "train_sent", "train_report", "done", "abort", "opened", "order"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from emodis.wire.v1 import common_pb2 as emodis_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65modis/v1/prober.proto\x12\temodis.v1\x1a\x16\x65modis/v1/common.proto\"\xe6\x01\n\tProberRun\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\x12\x1d\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\x0f.emodis.v1.Body\x12!\n\x06target\x18\x03 \x01(\x0b\x32\x11.emodis.v1.Target\x12\x1b\n\x13stop_by_boottime_ns\x18\x04 \x01(\x03\x12\x11\n\tmax_bytes\x18\x05 \x01(\x04\x12\x10\n\x08\x62udget_s\x18\x06 \x01(\x01\x12\"\n\x04peer\x18\x07 \x01(\x0b\x32\x14.emodis.v1.PeerOffer\x12\x11\n\tpcap_path\x18\x0c \x01(\t\"-\n\x0bProberAbort\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\"\x83\x01\n\x08ToProber\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x14.emodis.v1.ProberRunH\x00\x12\'\n\x05\x61\x62ort\x18\x02 \x01(\x0b\x32\x16.emodis.v1.ProberAbortH\x00\x12!\n\x05relay\x18\x03 \x01(\x0b\x32\x10.emodis.v1.RelayH\x00\x42\x06\n\x04\x62ody\"\xb1\x01\n\x0bProberReady\x12(\n\ntransports\x18\x01 \x03(\x0e\x32\x14.emodis.v1.Transport\x12\x10\n\x08\x66\x61milies\x18\x02 \x01(\r\x12\x10\n\x08tx_stamp\x18\x03 \x01(\t\x12\x10\n\x08rx_stamp\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\r\x12\x0f\n\x07remarks\x18\x06 \x03(\t\x12$\n\x05kinds\x18\x07 \x03(\x0e\x32\x15.emodis.v1.PacketKind\"l\n\x0eProberProgress\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\x12\x1d\n\x04\x63ost\x18\x04 \x01(\x0b\x32\x0f.emodis.v1.Cost\"Q\n\nProberDone\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\x12#\n\x07outcome\x18\x02 \x01(\x0b\x32\x12.emodis.v1.Outcome\"\xb6\x01\n\nFromProber\x12\'\n\x05ready\x18\x01 \x01(\x0b\x32\x16.emodis.v1.ProberReadyH\x00\x12-\n\x08progress\x18\x02 \x01(\x0b\x32\x19.emodis.v1.ProberProgressH\x00\x12%\n\x04\x64one\x18\x03 \x01(\x0b\x32\x15.emodis.v1.ProberDoneH\x00\x12!\n\x05relay\x18\x04 \x01(\x0b\x32\x10.emodis.v1.RelayH\x00\x42\x06\n\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65modis/v1/prober.proto\x12\temodis.v1\x1a\x16\x65modis/v1/common.proto\"\x8f\x02\n\tProberRun\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\x12\x1d\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\x0f.emodis.v1.Body\x12!\n\x06target\x18\x03 \x01(\x0b\x32\x11.emodis.v1.Target\x12\x1b\n\x13stop_by_boottime_ns\x18\x04 \x01(\x03\x12\x11\n\tmax_bytes\x18\x05 \x01(\x04\x12\x10\n\x08\x62udget_s\x18\x06 \x01(\x01\x12\"\n\x04peer\x18\x07 \x01(\x0b\x32\x14.emodis.v1.PeerOffer\x12\x11\n\tpcap_path\x18\x0c \x01(\t\x12\'\n\x06\x66ollow\x18\x14 \x01(\x0b\x32\x17.emodis.v1.ProberFollow\"-\n\x0cProberFollow\x12\x10\n\x08udp_port\x18\x01 \x01(\r\x12\x0b\n\x03tag\x18\x02 \x01(\x0c\"-\n\x0bProberAbort\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\"\x83\x01\n\x08ToProber\x12#\n\x03run\x18\x01 \x01(\x0b\x32\x14.emodis.v1.ProberRunH\x00\x12\'\n\x05\x61\x62ort\x18\x02 \x01(\x0b\x32\x16.emodis.v1.ProberAbortH\x00\x12!\n\x05relay\x18\x03 \x01(\x0b\x32\x10.emodis.v1.RelayH\x00\x42\x06\n\x04\x62ody\"\xb1\x01\n\x0bProberReady\x12(\n\ntransports\x18\x01 \x03(\x0e\x32\x14.emodis.v1.Transport\x12\x10\n\x08\x66\x61milies\x18\x02 \x01(\r\x12\x10\n\x08tx_stamp\x18\x03 \x01(\t\x12\x10\n\x08rx_stamp\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\r\x12\x0f\n\x07remarks\x18\x06 \x03(\t\x12$\n\x05kinds\x18\x07 \x03(\x0e\x32\x15.emodis.v1.PacketKind\"l\n\x0eProberProgress\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\x12\x1d\n\x04\x63ost\x18\x04 \x01(\x0b\x32\x0f.emodis.v1.Cost\"Q\n\nProberDone\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.emodis.v1.RunKey\x12#\n\x07outcome\x18\x02 \x01(\x0b\x32\x12.emodis.v1.Outcome\"\xb6\x01\n\nFromProber\x12\'\n\x05ready\x18\x01 \x01(\x0b\x32\x16.emodis.v1.ProberReadyH\x00\x12-\n\x08progress\x18\x02 \x01(\x0b\x32\x19.emodis.v1.ProberProgressH\x00\x12%\n\x04\x64one\x18\x03 \x01(\x0b\x32\x15.emodis.v1.ProberDoneH\x00\x12!\n\x05relay\x18\x04 \x01(\x0b\x32\x10.emodis.v1.RelayH\x00\x42\x06\n\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'emodis.wire.v1.prober_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROBERRUN']._serialized_start=62
-  _globals['_PROBERRUN']._serialized_end=292
-  _globals['_PROBERABORT']._serialized_start=294
-  _globals['_PROBERABORT']._serialized_end=339
-  _globals['_TOPROBER']._serialized_start=342
-  _globals['_TOPROBER']._serialized_end=473
-  _globals['_PROBERREADY']._serialized_start=476
-  _globals['_PROBERREADY']._serialized_end=653
-  _globals['_PROBERPROGRESS']._serialized_start=655
-  _globals['_PROBERPROGRESS']._serialized_end=763
-  _globals['_PROBERDONE']._serialized_start=765
-  _globals['_PROBERDONE']._serialized_end=846
-  _globals['_FROMPROBER']._serialized_start=849
-  _globals['_FROMPROBER']._serialized_end=1031
+  _globals['_PROBERRUN']._serialized_end=333
+  _globals['_PROBERFOLLOW']._serialized_start=335
+  _globals['_PROBERFOLLOW']._serialized_end=380
+  _globals['_PROBERABORT']._serialized_start=382
+  _globals['_PROBERABORT']._serialized_end=427
+  _globals['_TOPROBER']._serialized_start=430
+  _globals['_TOPROBER']._serialized_end=561
+  _globals['_PROBERREADY']._serialized_start=564
+  _globals['_PROBERREADY']._serialized_end=741
+  _globals['_PROBERPROGRESS']._serialized_start=743
+  _globals['_PROBERPROGRESS']._serialized_end=851
+  _globals['_PROBERDONE']._serialized_start=853
+  _globals['_PROBERDONE']._serialized_end=934
+  _globals['_FROMPROBER']._serialized_start=937
+  _globals['_FROMPROBER']._serialized_end=1119
 # @@protoc_insertion_point(module_scope)

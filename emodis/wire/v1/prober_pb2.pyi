@@ -31,6 +31,7 @@ class ProberRun(_message.Message):
     BUDGET_S_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     PCAP_PATH_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
     stop_by_boottime_ns: _builtins.int
     """Send nothing at or after this reading of this host's CLOCK_BOOTTIME."""
     max_bytes: _builtins.int
@@ -51,6 +52,10 @@ class ProberRun(_message.Message):
     def peer(self) -> _common_pb2.PeerOffer:
         """Two-ended techniques only: where the partner listens, at the target's address."""
 
+    @_builtins.property
+    def follow(self) -> Global___ProberFollow:
+        """Instead of measuring, send what the partner orders; its words come as Relay."""
+
     def __init__(
         self,
         *,
@@ -62,14 +67,41 @@ class ProberRun(_message.Message):
         budget_s: _builtins.float = ...,
         peer: _common_pb2.PeerOffer | None = ...,
         pcap_path: _builtins.str = ...,
+        follow: Global___ProberFollow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "peer", b"peer", "run", b"run", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "follow", b"follow", "peer", b"peer", "run", b"run", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "max_bytes", b"max_bytes", "pcap_path", b"pcap_path", "peer", b"peer", "run", b"run", "stop_by_boottime_ns", b"stop_by_boottime_ns", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "call", b"call", "follow", b"follow", "max_bytes", b"max_bytes", "pcap_path", b"pcap_path", "peer", b"peer", "run", b"run", "stop_by_boottime_ns", b"stop_by_boottime_ns", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProberRun: _TypeAlias = ProberRun  # noqa: Y015
+
+@_typing.final
+class ProberFollow(_message.Message):
+    """The client's side of a two-ended technique, where the client sends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UDP_PORT_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    udp_port: _builtins.int
+    """Of the target."""
+    tag: _builtins.bytes
+    """What every probe begins with."""
+    def __init__(
+        self,
+        *,
+        udp_port: _builtins.int = ...,
+        tag: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag", "udp_port", b"udp_port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProberFollow: _TypeAlias = ProberFollow  # noqa: Y015
 
 @_typing.final
 class ProberAbort(_message.Message):

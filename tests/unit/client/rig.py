@@ -89,12 +89,18 @@ class FakeProber:
         return self.starting or succeed(ProberReady(transports=[TRANSPORT_RAW], families=1))
 
     def run(
-        self, run: ProberRun, on_progress: Callable[[ProberProgress], None]
+        self,
+        run: ProberRun,
+        on_progress: Callable[[ProberProgress], None],
+        on_relay: Callable[[Relay], None] | None = None,
     ) -> Deferred[Outcome]:
         self.runs.append(run)
         for done, total in self.progress:
             on_progress(ProberProgress(run=run.run, done=done, total=total))
         return self.pending or succeed(self.outcomes.pop(0))
+
+    def relay(self, relay: Relay) -> None:
+        raise AssertionError("nobody speaks with a partner here")
 
     def abort(self, run: RunKey) -> None:
         self.did.append("abort")
@@ -121,6 +127,9 @@ class FakePartner:
 
     def connect(self, relay: Callable[[Relay], None]) -> None:
         self.did.append("connect")
+
+    def send_with(self, pacer: object) -> None:
+        self.did.append("send")
 
     def relayed(self, relay: Relay) -> None:
         self.did.append(f"hear {relay.words.decode()}")

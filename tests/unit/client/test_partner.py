@@ -19,7 +19,7 @@ from emodis.techniques.igi_receiver import HELLO_WITHIN_NS
 from emodis.techniques.igi_sender import Sender
 from emodis.wire.framing import FrameReader, encode_frame
 from emodis.wire.v1.common_pb2 import PeerOffer, Relay, RunKey
-from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage
+from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage, IgiTrainStart
 
 TOKEN = bytes(range(16))
 TRAIN = PacedTrain(packets=3, size_bytes=200, gap_ns=0)
@@ -265,6 +265,59 @@ def test_an_agent_that_cannot_dial_is_measured_with_through_the_master(rig: Rig)
     assert [number for number, _ in said.arrivals] == [0, 1, 2]
     far.say(DONE)
     assert rig.partner._open == set()
+
+
+@attrs.define(eq=False)
+class FakePacer:
+    """Sends nothing, and knows for whom."""
+
+    hosts: list[tuple[str, ...]] = attrs.field(factory=list)
+
+    def order(self, talk: Any, order: IgiMessage) -> None:
+        self.hosts.append(talk.hosts)
+
+    def left(self, talk: Any) -> None:
+        pass
+
+
+def test_trains_leave_only_for_where_an_agent_has_been_seen(rig: Rig) -> None:
+    pacer: Any = FakePacer()
+    rig.partner.send_with(pacer)
+    order = IgiMessage(order=IgiTrainStart(train=1, packets=3, size_bytes=200))
+    far = Far(rig)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probes:
+        probes.bind(("127.0.0.2", 0))
+        probes.settimeout(20)
+        port = probes.getsockname()[1]
+        # It is not where the master sees it, but where it says.
+        far.say(far.sender.hello(port, bytes([127, 0, 0, 2]), arrival_port=port))
+        rig.reactor.advance(0)
+        cookie = igi_keys.opener_cookie(probes.recv(100), far.sender.tag)
+    assert cookie is not None
+    far.say(far.sender.opened(cookie))
+    far.say(order)
+    assert pacer.hosts == [("127.0.0.2",)]
+
+
+def test_one_that_was_seen_nowhere_orders_nothing(rig: Rig) -> None:
+    pacer: Any = FakePacer()
+    rig.partner.send_with(pacer)
+    far = Far(rig)
+    far.say(far.sender.hello(50000, bytes([192, 0, 2, 1]), arrival_port=50000))
+    far.say(far.sender.opened(b"guessed!"))
+    far.heard()
+    far.say(IgiMessage(order=IgiTrainStart(train=1, packets=3, size_bytes=200)))
+    (answer,) = far.heard()
+    assert answer.abort.reason == "peer_protocol"
+    assert pacer.hosts == []
+
+
+def test_a_host_that_does_not_send_says_so(rig: Rig) -> None:
+    dialled, _, _ = rig.known()
+    rig_order = IgiMessage(order=IgiTrainStart(train=1, packets=3, size_bytes=200))
+    dialled.protocol.talk.receiver.hello.arrival_port = 50000
+    dialled.say(rig_order)
+    assert dialled.aborted() == "sends_nothing"
 
 
 def test_the_path_is_opened_again_until_the_agent_has_heard_it(rig: Rig) -> None:

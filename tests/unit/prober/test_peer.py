@@ -16,7 +16,8 @@ from emodis.packets.arrivals import ArrivalSocket
 from emodis.packets.clocks import boottime_ns, monotonic_ns
 from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.packets.transport import Traffic
-from emodis.prober import meeting
+from emodis.prober import inlet, meeting
+from emodis.prober.follower import Follower
 from emodis.prober.links import PeerFailed, PeerStopped
 from emodis.prober.peer import Partnership, PeerConversation
 from emodis.techniques import igi_keys
@@ -25,8 +26,15 @@ from emodis.techniques.igi import Igi
 from emodis.techniques.igi_receiver import Receiver
 from emodis.wire.framing import FrameReader, encode_frame
 from emodis.wire.v1.common_pb2 import END_FAILED, Ending, PeerOffer, Quality, RunKey
-from emodis.wire.v1.igi_pb2 import IgiAbort, IgiMessage, IgiObservations
-from emodis.wire.v1.prober_pb2 import ProberRun
+from emodis.wire.v1.igi_pb2 import (
+    IgiAbort,
+    IgiDone,
+    IgiMessage,
+    IgiObservations,
+    IgiTrainSent,
+    IgiTrainStart,
+)
+from emodis.wire.v1.prober_pb2 import ProberFollow, ProberRun
 
 HERE = IPv4Address("127.0.0.1")
 TOKEN = bytes(16)
@@ -126,6 +134,7 @@ class Rig:
     outcomes: list[PacedOutcome] = attrs.field(factory=list)
     ways: list[str] = attrs.field(factory=list)
     max_bytes: int = 0
+    train: PacedTrain = TRAIN
     # In place of two trains.
     conversation: PeerConversation | None = None
 
@@ -135,7 +144,7 @@ class Rig:
 
     def talk(self) -> Generator[PacedTrain, PacedOutcome, Measured]:
         for _ in range(2):
-            self.outcomes.append((yield TRAIN))
+            self.outcomes.append((yield self.train))
         return Measured(
             ending=Ending(), result=None, observations=IgiObservations(), quality=Quality()
         )
@@ -161,6 +170,7 @@ class Rig:
             report=self.reported.append,
             steady=nullcontext,
             relay=relay or (lambda words: None),
+            receives=self.train.upstream,
         )
         try:
             return partnership.measure(self.begin)
@@ -400,3 +410,138 @@ def test_a_dialled_partner_is_sent_to_where_its_opener_came_from() -> None:
         rig.measure(port)
     assert rig.ways == ["dialled"]
     assert [len(outcome.arrivals) for outcome in rig.outcomes] == [10, 10]
+
+
+UPSTREAM = attrs.evolve(TRAIN, upstream=True)
+
+
+def sending(far: Far, order: IgiMessage) -> IgiMessage:
+    """Send as ordered, and something stray."""
+    words = order.order
+    place = (str(HERE), far.receiver.hello.arrival_port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for number in range(words.packets):
+            sock.sendto(igi_keys.probe_header(far.receiver.tag, words.train, number), place)
+        sock.sendto(b"stray", place)
+    steps_ns = [0] + [1000] * (words.packets - 1)
+    return IgiMessage(
+        train_sent=IgiTrainSent(train=words.train, sent_steps_ns=steps_ns, kernel_tx=True)
+    )
+
+
+def following(answer: Callable[[Far, IgiMessage], IgiMessage]) -> Script:
+    """A partner that is asked to send."""
+
+    def script(far: Far) -> None:
+        far.greet()
+        while not far.receiver.done:
+            message = far.hear()
+            far.receiver.heard(message, monotonic_ns())
+            if message.HasField("order"):
+                far.say(answer(far, message))
+
+    return script
+
+
+def test_trains_of_the_partner_are_received() -> None:
+    rig = Rig(train=UPSTREAM)
+    with listening(following(sending)) as port:
+        rig.measure(port)
+    for outcome in rig.outcomes:
+        assert [number for number, _ in outcome.arrivals] == list(range(10))
+        assert outcome.sent_ns == tuple(range(0, 10_000, 1000))
+        assert (outcome.kernel_tx, outcome.kernel_rx) == (True, True)
+    # The stray datagram may come after the last probe: then nobody counts it.
+    assert {outcome.foreign for outcome in rig.outcomes} <= {0, 1}
+    assert rig.outcomes[0].elapsed_ns < rig.outcomes[1].elapsed_ns
+    traffic = rig.traffic
+    assert (traffic.sent_packets, traffic.recv_packets, traffic.recv_bytes) == (20, 20, 4000)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        IgiTrainSent(train=2, sent_steps_ns=[0] * 10),
+        IgiTrainSent(train=1, sent_steps_ns=[0] * 11),
+        IgiTrainSent(train=1),
+        IgiTrainSent(train=1, sent_steps_ns=[0] * 9 + [1 << 62]),
+    ],
+)
+def test_a_partner_that_did_not_send_what_was_ordered(sent: IgiTrainSent) -> None:
+    rig = Rig(train=UPSTREAM)
+    script = following(lambda far, order: IgiMessage(train_sent=sent))
+    with listening(script) as port, pytest.raises(PeerFailed) as caught:
+        rig.measure(port)
+    assert caught.value.reason == "peer_protocol"
+
+
+def test_a_partner_that_does_not_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inlet, "SENT_WITHIN_NS", 50_000_000)
+
+    def idle(far: Far) -> None:
+        far.greet()
+        far.hear()
+        far.sock.recv(1)
+
+    rig = Rig(train=UPSTREAM)
+    with listening(idle) as port, pytest.raises(PeerFailed) as caught:
+        rig.measure(port)
+    assert caught.value.reason == "peer_gone"
+
+
+def test_no_more_is_ordered_than_allowed() -> None:
+    rig = Rig(train=UPSTREAM, max_bytes=3000)
+    with listening(following(sending)) as port, pytest.raises(PeerStopped):
+        rig.measure(port)
+    assert rig.traffic.sent_bytes == 2000
+
+
+@pytest.fixture
+def calm() -> Iterator[Rig]:
+    """Whose run nobody calls off."""
+    rig = Rig()
+    yield rig
+    for end in rig.interrupt.ends:
+        end.close()
+
+
+def follow(rig: Rig, port: int, *, left_s: int) -> list[IgiMessage]:
+    """Order a train and be done; what the follower says."""
+    said: list[bytes] = []
+    order = IgiTrainStart(train=1, packets=10, size_bytes=200, gap_ns=100_000)
+    words = [IgiMessage(order=order), IgiMessage(done=IgiDone())]
+    rig.interrupt.words = [message.SerializeToString() for message in words]
+    follower = Follower(
+        run=ProberRun(
+            stop_by_boottime_ns=boottime_ns() + left_s * 10**9,
+            follow=ProberFollow(udp_port=port, tag=TAG),
+        ),
+        partner=HERE,
+        traffic=rig.traffic,
+        interrupt=rig.interrupt,
+        chance=random.Random(1),
+        steady=nullcontext,
+        say=said.append,
+    )
+    follower.follow()
+    return [IgiMessage.FromString(one) for one in said]
+
+
+TAG = b"t" * igi_keys.TAG_BYTES
+
+
+def test_a_follower_sends_what_is_ordered_until_its_partner_is_done(calm: Rig) -> None:
+    arrivals = ArrivalSocket()
+    (said,) = follow(calm, arrivals.port, left_s=60)
+    found = list(arrivals.arrived(100))
+    arrivals.close()
+    assert (said.train_sent.train, len(said.train_sent.sent_steps_ns)) == (1, 10)
+    heads = [igi_keys.probe_header(TAG, 1, number) for number in range(10)]
+    assert [one.payload[: len(heads[0])] for one in found] == heads
+    assert {len(one.payload) for one in found} == {200 - 28}
+
+
+def test_a_follower_sends_nothing_after_its_time(calm: Rig) -> None:
+    with pytest.raises(PeerStopped):
+        follow(calm, 40000, left_s=0)
+    assert calm.traffic.sent_packets == 0

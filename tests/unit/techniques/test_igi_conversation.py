@@ -191,6 +191,42 @@ def test_an_impossible_train_ends_the_conversation(start: IgiTrainStart) -> None
         receiving.heard(IgiMessage(train_start=start), 2 * MS)
 
 
+ORDER = IgiTrainStart(train=1, packets=3, size_bytes=528, gap_ns=1000)
+
+
+def ordering(arrival_port: int = 50000) -> Receiver:
+    """A receiver whose partner wants trains, too, or not."""
+    receiving = Rig().receiver()
+    receiving.heard(sender().hello(arrival_port=arrival_port), 1 * MS)
+    return receiving
+
+
+def test_a_train_may_be_ordered_and_is_waited_for() -> None:
+    receiving = ordering()
+    assert receiving.heard(IgiMessage(order=ORDER), 2 * MS) is None
+    assert not receiving.receiving
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        IgiTrainStart(train=1, packets=2**32 - 1, size_bytes=528),
+        IgiTrainStart(train=1, packets=60, size_bytes=65_000),
+        IgiTrainStart(train=1, packets=60, size_bytes=20),
+        IgiTrainStart(train=1, packets=60, size_bytes=528, gap_ns=2**63),
+        IgiTrainStart(train=2, packets=60, size_bytes=528),
+    ],
+)
+def test_an_impossible_order_ends_the_conversation(order: IgiTrainStart) -> None:
+    with pytest.raises(PeerProtocol):
+        ordering().heard(IgiMessage(order=order), 2 * MS)
+
+
+def test_nobody_orders_trains_who_has_no_place_for_them() -> None:
+    with pytest.raises(PeerProtocol, match="out of order"):
+        ordering(arrival_port=0).heard(IgiMessage(order=ORDER), 2 * MS)
+
+
 def test_a_train_number_is_used_once() -> None:
     sending, receiving = Rig().greeted()
     receiving.heard(sending.start(TRAIN), 2 * MS)

@@ -9,8 +9,9 @@ import pytest
 from emodis.client.exits import Exit
 from emodis.wire.v1.client_pb2 import ToClient
 from emodis.wire.v1.common_pb2 import END_DONE, END_FAILED, Relay
+from emodis.wire.v1.igi_pb2 import IgiParameters, IgiResult
 from tests.unit.client.builders import MBIT, accepted, call, ended, igi, result, selected
-from tests.unit.client.rig import Rig, ScriptedMaster
+from tests.unit.client.rig import FakeProber, Rig, ScriptedMaster
 from tests.unit.client.schema import load, problems
 
 
@@ -108,3 +109,49 @@ def test_it_says_that_the_two_ends_spoke_through_the_master(
     assert rig.run("request", "--tech", "igi", "--agents", "ams") == Exit.OK
     assert rig.partner.did == ["start", "connect", "hear hello", "stop"]
     assert "so the two spoke through the master" in capsys.readouterr().out.replace("\n", " ")
+
+
+def both_ways() -> IgiResult:
+    found = igi()
+    found.direction = "downstream"
+    found.upstream.CopyFrom(igi(12 * MBIT))
+    found.upstream.direction = "upstream"
+    return found
+
+
+def test_both_directions_are_asked_of_agents_and_rendered_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rig = Rig(ScriptedMaster(script(ToClient(result=result("ams", both_ways())))))
+    assert rig.run("request", "--tech", "igi", "--direction", "both") == Exit.OK
+    assert rig.partner.did == ["start", "send", "connect", "stop"]
+    assert rig.prober.did == ["start", "stop"]
+    (asked,) = rig.master.asked
+    assert IgiParameters.FromString(asked.request.call.body).direction == "both"
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "30.0 Mbit/s are available towards you from ams" in out
+    assert "; 12.0 Mbit/s are available from you to ams" in out
+    assert "from you" in out.partition("way")[2]
+
+
+def test_json_of_both_directions_is_as_published(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(ScriptedMaster(script(ToClient(result=result("ams", both_ways())))))
+    arguments = ("request", "--tech", "igi", "-o", "direction=both", "--format", "json")
+    assert rig.run(*arguments) == Exit.OK
+    printed, schema = json.loads(capsys.readouterr().out), load("results-1.json")
+    assert problems(printed, schema, schema) == []
+    found = printed["measurements"][0]["runs"][0]["result"]
+    assert found["upstream"]["ptr_bps"] == 12 * MBIT
+
+
+def test_a_host_that_cannot_send_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(prober=FakeProber(unavailable="no sockets"))
+    assert rig.run("request", "--tech", "igi", "--direction", "upstream") == Exit.FAILED
+    assert "this host cannot send: no sockets" in capsys.readouterr().err
+    assert rig.partner.did == ["start", "stop"]
+
+
+def test_two_directions_that_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--tech", "igi", "--direction", "both", "-o", "direction=upstream")
+    assert Rig().run("request", *arguments) == Exit.USAGE
+    assert "contradict each other" in capsys.readouterr().err
