@@ -23,6 +23,7 @@ from emodis.techniques import records
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.kinds import Kinds
 from emodis.techniques.parameters import choice, flag, real, whole
+from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_TRAINS
 from emodis.techniques.pathneck_doubts import failure, quality
 from emodis.techniques.pathneck_estimator import VOTE_SHARE
 from emodis.techniques.pathneck_greeting import GREETINGS, is_answered
@@ -73,6 +74,9 @@ class Parameters:
         "coop",
         text="how the destination is kept from answering the load: by a wrong checksum, not at "
         "all, or because it is the client and listens (auto: the best that works)",
+    )
+    cause: bool = flag(
+        True, text="five more trains that tell whether the bottleneck is slow or busy"
     )
     proto: str = choice("udp", *KINDS, text="what the probes are made of")
 
@@ -125,14 +129,14 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
         )
         agreeing = max(LEAST_TRAINS, math.ceil(VOTE_SHARE * chosen.trains))
         trains = min(chosen.trains, agreeing + (chosen.mute in {"auto", "badsum"}))
-        pace_s = max(
-            chosen.interval_s,
-            min(_USUAL_PAUSE_S, chosen.max_interval_s),
-            1.5 * 8 * train_bytes / _USUAL_BPS,
-        )
+        least_s = max(chosen.interval_s, 1.5 * 8 * train_bytes / _USUAL_BPS)
+        pace_s = max(least_s, min(_USUAL_PAUSE_S, chosen.max_interval_s))
+        aside = SPACED_TRAINS + SHORT_TRAINS if chosen.cause else 0
+        missing_bytes = SHORT_TRAINS * chosen.load_packets * chosen.load_size_bytes // 2
+        aside_bytes = aside * train_bytes - missing_bytes if chosen.cause else 0
         return Spend(
-            duration_s=_USUAL_LOOK_S + (trains - 1) * pace_s,
-            sent_bytes=trains * train_bytes + hops * chosen.measurement_size_bytes,
+            duration_s=_USUAL_LOOK_S + (trains - 1) * pace_s + aside * least_s,
+            sent_bytes=trains * train_bytes + aside_bytes + hops * chosen.measurement_size_bytes,
         )
 
     def worst(self, chosen: Parameters) -> Spend:

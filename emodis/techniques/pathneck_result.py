@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques.arrival import arrived
+from emodis.techniques.pathneck_cause import Reason, reason
 from emodis.techniques.pathneck_estimator import Profile, Step, profile
 from emodis.techniques.pathneck_gaps import Readings
 from emodis.techniques.segmentation import Threshold
@@ -54,7 +55,9 @@ def build(observations: PathneckObservations, readings: Readings) -> PathneckRes
     if readings.ttls[0] == 0:
         result.hop0_gap_ns = round(found.gap_ns[0])
     if found.bottleneck is not None:
-        result.bottleneck.CopyFrom(_bottleneck(readings, found.bottleneck))
+        why = reason(observations, readings, found)
+        result.bottleneck.CopyFrom(_bottleneck(readings, found.bottleneck, why))
+        _correct(result, readings, found.bottleneck, why)
     count(observations, readings, result)
     return result
 
@@ -210,17 +213,39 @@ def _measured(
         hop.bound_bps = _rate_bps(readings, found.level_ns[position - 1])
 
 
-def _bottleneck(readings: Readings, step: Step) -> PathneckBottleneck:
+def _bottleneck(readings: Readings, step: Step, why: Reason) -> PathneckBottleneck:
     ttl, before = readings.ttls[step.position], readings.ttls[step.position - 1]
-    return PathneckBottleneck(
+    found = PathneckBottleneck(
         ttl=ttl,
         from_ttl=before,
         from_address=readings.addresses.get(before, b"") if before else b"",
         to_address=readings.addresses.get(ttl, b""),
-        bound_bps=_rate_bps(readings, step.level_ns),
+        bound_bps=round(_rate_bps(readings, step.level_ns) * _without(readings, why)),
         confidence=step.confidence,
         access=before == 0 and ttl == 1,
+        bucket_bytes=why.bucket_bytes,
+        cause=why.cause,
     )
+    if why.capacity_bps is not None:
+        found.capacity_bps = round(why.capacity_bps)
+    if why.utilisation_ratio is not None and why.avail_bps is not None:
+        found.utilisation_ratio = why.utilisation_ratio
+        found.avail_bps = round(why.avail_bps)
+    return found
+
+
+def _without(readings: Readings, why: Reason) -> float:
+    """Share of a train that a token bucket did not let pass at once."""
+    return 1 - why.bucket_bytes / gaps.spanned_bytes(readings.kept[0], 1)
+
+
+def _correct(result: PathneckResult, readings: Readings, step: Step, why: Reason) -> None:
+    """Rates from the bottleneck on without what its bucket let pass at once."""
+    first, share = readings.ttls[step.position], _without(readings, why)
+    for hop in result.hops:
+        if hop.ttl >= first and hop.HasField("rate_bps"):
+            hop.rate_bps = round(hop.rate_bps * share)
+            hop.bound_bps = round(hop.bound_bps * share)
 
 
 def _train_bytes(train: PathneckTrain) -> int:

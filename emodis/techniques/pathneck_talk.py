@@ -16,7 +16,8 @@ from emodis.packets.model import Address, Probe, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
 from emodis.techniques.base import Cooperation
-from emodis.techniques.pathneck_estimator import LEAST_VALID, settled
+from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_RATIO, SPACED_TRAINS
+from emodis.techniques.pathneck_estimator import LEAST_VALID, Profile, profile, settled
 from emodis.techniques.pathneck_greeting import greet
 from emodis.techniques.pathneck_pacing import MOST_PACKETS, Pacing, Watch, grown_load
 from emodis.techniques.pathneck_result import (
@@ -27,7 +28,7 @@ from emodis.techniques.pathneck_result import (
 )
 from emodis.techniques.pathneck_surprises import nearer_end, smaller_packets, too_big
 from emodis.techniques.pathneck_trace import KINDS, Horizon, horizon, look
-from emodis.techniques.stats import NS_PER_S
+from emodis.techniques.stats import NS_PER_S, NS_PER_US
 from emodis.wire.v1.techniques_pb2 import PathneckObservations, PathneckTrain, TrainRecord
 
 LEAST_TRAINS = 5
@@ -40,6 +41,11 @@ _LOST_TAILS = 3
 _LEAST_LOAD_PACKETS = 10
 # Audible trains that must agree before the load is called filtered.
 _CONTROLS = 2
+# A bottleneck less certain than this is not looked into.
+_SURE = 0.6
+# Spaced load packets leave one by one, or in groups so far apart; so many groups make a spacing.
+_GROUP_NS = 250 * NS_PER_US
+_LEAST_GROUPS = 10
 # How much longer the header of IPv6 is: the same probe, with the same payload.
 IPV6_LONGER_BYTES = 20
 
@@ -69,6 +75,8 @@ class Chosen(Protocol):
     def mute(self) -> str: ...
     @property
     def proto(self) -> str: ...
+    @property
+    def cause(self) -> bool: ...
 
 
 def converse(
@@ -176,11 +184,12 @@ class _Course:
     def run(self) -> Generator[Train, TrainOutcome, None]:
         """A set of trains; another one unmuted if the muted load turns out to be filtered."""
         yield from self._set()
-        if self.partner or not self.muted or not (yield from self._mute_fails()):
-            return
-        self.muted = False
-        self.good = []
-        yield from self._set()
+        if self.muted and self.partner is None and (yield from self._mute_fails()):
+            self.muted = False
+            self.good = []
+            yield from self._set()
+        if self.chosen.cause and not self.over:
+            yield from self._look_into()
 
     def _set(self) -> Generator[Train, TrainOutcome, None]:
         while not self._is_enough():
@@ -209,6 +218,48 @@ class _Course:
                 return False
         return True
 
+    def _look_into(self) -> Generator[Train, TrainOutcome, None]:
+        """Trains of another size and another spacing, which tell why the bottleneck is one."""
+        readings = gaps.read(self.observations)
+        if len(readings.ttls) < LEAST_PLACES or not readings.kept:
+            return
+        found = profile(readings.gaps_ns)
+        if found.bottleneck is None or found.bottleneck.confidence < _SURE:
+            return
+        half = max(_LEAST_LOAD_PACKETS, self.load_packets // 2)
+        if half < self.load_packets:
+            for _ in range(SHORT_TRAINS):
+                yield from self._aside(gaps.SHORT, load_packets=half)
+        spacing_ns = self._spacing_ns(readings, found)
+        if spacing_ns:
+            for _ in range(SPACED_TRAINS):
+                yield from self._aside(gaps.SPACED, spacing_ns=spacing_ns)
+
+    def _spacing_ns(self, readings: gaps.Readings, found: Profile) -> float:
+        """From one load packet to the next; 0 where no spacing would show anything."""
+        step = found.bottleneck
+        if step is None or self.load_packets * self.load_size_bytes == 0:
+            return 0
+        train_bytes = gaps.spanned_bytes(readings.kept[0], 1)
+        spacing_ns = step.level_ns / SPACED_RATIO * self.load_size_bytes / train_bytes
+        groups = self.load_packets * spacing_ns / max(_GROUP_NS, spacing_ns)
+        is_longer = step.level_ns / SPACED_RATIO > SPACED_RATIO * found.level_ns[step.position - 1]
+        return spacing_ns if is_longer and groups >= _LEAST_GROUPS else 0
+
+    def _aside(
+        self, word: str, *, load_packets: int | None = None, spacing_ns: float = 0
+    ) -> Generator[Train, TrainOutcome, None]:
+        """A train that is not of the set."""
+        train = self._next_train(
+            muted=self.muted, is_last=True, load_packets=load_packets, spacing_ns=spacing_ns
+        )
+        if self.over or not self._fits(train):
+            return
+        outcome = yield train
+        record = self._record(train, outcome, load_packets=load_packets)
+        record.discarded = word
+        self.over = record.train.cut_short
+
     def _is_enough(self) -> bool:
         count = len(self.good)
         if self.over or count >= self.chosen.trains or self.held_up > self.chosen.trains:
@@ -219,12 +270,20 @@ class _Course:
         measured = self.watch.expected <= set(readings.ttls)
         return measured and settled(readings.gaps_ns, planned=self.chosen.trains)
 
-    def _next_train(self, *, muted: bool, is_last: bool = False) -> Train:
+    def _next_train(
+        self,
+        *,
+        muted: bool,
+        is_last: bool = False,
+        load_packets: int | None = None,
+        spacing_ns: float = 0,
+    ) -> Train:
         hops, size = self.horizon.hops, self.observations.measurement_size_bytes
         load = Probe(ttl=_LOAD_TTL, size_bytes=self.load_size_bytes, muted=muted)
+        count = self.load_packets if load_packets is None else load_packets
         probes = (
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(1, hops + 1)),
-            *(load,) * self.load_packets,
+            *_spaced(load, count, spacing_ns),
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(hops, 0, -1)),
         )
         train_bytes = sum(probe.size_bytes for probe in probes)
@@ -259,7 +318,8 @@ class _Course:
             return False
         if self.sent_bytes + train_bytes > self.within_bytes:
             return False
-        return self._next_start_ns(train) + train.wait_ns <= self.within_ns
+        leaving_ns = sum(probe.after_ns for probe in train.probes)
+        return self._next_start_ns(train) + leaving_ns + train.wait_ns <= self.within_ns
 
     def _next_start_ns(self, train: Train) -> int:
         """When it would leave, counted from the first packet of the run."""
@@ -269,11 +329,13 @@ class _Course:
         times_ns = [max(probe.sent_ns, probe.received_ns) for probe in last.probes]
         return start_ns + max(max(times_ns) + self._tail_wait_ns, train.not_before_ns)
 
-    def _record(self, train: Train, outcome: TrainOutcome) -> PathneckTrain:
+    def _record(
+        self, train: Train, outcome: TrainOutcome, *, load_packets: int | None = None
+    ) -> PathneckTrain:
         record = self.observations.trains.add()
         record.train.CopyFrom(records.to_record(train, outcome))
         record.hops = self.horizon.hops
-        record.load_packets = self.load_packets
+        record.load_packets = self.load_packets if load_packets is None else load_packets
         record.load_size_bytes = self.load_size_bytes
         awaited = train.awaited or ()
         answered = all(outcome.echoes[i].reply is not None for i in awaited)
@@ -379,6 +441,15 @@ class _Course:
         self.good = []
         self.pacing.relax()
         return True
+
+
+def _spaced(load: Probe, count: int, spacing_ns: float) -> tuple[Probe, ...]:
+    """So many of them at that pace, in groups where it is faster than single send calls."""
+    if not spacing_ns:
+        return (load,) * count
+    group = max(1, math.ceil(_GROUP_NS / spacing_ns))
+    late = attrs.evolve(load, after_ns=round(group * spacing_ns))
+    return tuple(load if i % group or not i else late for i in range(count))
 
 
 def _bytes_of(record: PathneckTrain) -> int:

@@ -68,6 +68,8 @@ class Link:
     delay_ns: int = 1 * MS
     # Of larger packets the node before says so; the first link of a path carries all.
     mtu_bytes: int = 1500
+    # What passes at once after a rest.
+    bucket_bytes: int = 0
 
 
 @attrs.define(kw_only=True)
@@ -183,9 +185,12 @@ class Path:
             start_ns = max(at_ns, free_ns)
             if (start_ns - at_ns) * link.rate_bps / 8 / S > link.queue_bytes:
                 continue
-            free_ns = start_ns + _service_ns(link, size_bytes)
+            service_ns = _service_ns(link, size_bytes)
+            free_ns = start_ns + service_ns
             if i >= 0:
-                started[i] = start_ns
+                # What a bucket lets pass at once has no service time.
+                passed_ns = max(at_ns, free_ns - _service_ns(link, link.bucket_bytes))
+                started[i] = passed_ns - service_ns
         return started
 
     def _others(

@@ -12,7 +12,7 @@ from emodis.client.render.words import address, count, listed, percent, rate, ti
 from emodis.client.report import Address, Report
 from emodis.wire.v1.client_pb2 import AddressOwner
 from emodis.wire.v1.common_pb2 import END_DONE
-from emodis.wire.v1.techniques_pb2 import PathneckBottleneck
+from emodis.wire.v1.techniques_pb2 import Cause, PathneckBottleneck
 
 Owners = Mapping[Address, AddressOwner]
 
@@ -96,9 +96,20 @@ def _bottleneck(report: Report, index: int, said: Opinion) -> str:
     more = _others(report, said)
     return (
         f"The bottleneck {where} is {_name(report, camp)}, at most {rate(camp.bound_bps)}"
-        f"{_agreement(len(camp.sightings), said.total)}"
+        f"{_cause(camp)}{_agreement(len(camp.sightings), said.total)}"
         f"{''.join(f'; {words}' for words in more)}{_unmeasured(report, said)}"
     )
+
+
+def _cause(camp: Camp) -> str:
+    """Why, where an agent of the camp could tell and no other says otherwise."""
+    causes = {s.link.cause for s in camp.sightings} - {Cause.CAUSE_UNSPECIFIED}
+    if causes == {Cause.CAUSE_CAPACITY}:
+        return " (a slow link, not a busy one)"
+    if causes == {Cause.CAUSE_LOAD}:
+        shares = [s.link.utilisation_ratio for s in camp.sightings if s.link.utilisation_ratio]
+        return f" (a busy link: others use about {percent(median(shares))} of it)"
+    return ""
 
 
 def _name(report: Report, camp: Camp) -> str:

@@ -143,6 +143,28 @@ BOUND_LOWER: Bound.ValueType  # 2
 BOUND_UNKNOWN: Bound.ValueType  # 3
 Global___Bound: _TypeAlias = Bound  # noqa: Y015
 
+class _Cause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAUSE_UNSPECIFIED: _Cause.ValueType  # 0
+    CAUSE_CAPACITY: _Cause.ValueType  # 1
+    """The link has no more."""
+    CAUSE_LOAD: _Cause.ValueType  # 2
+    """Others use it."""
+
+class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
+    """Why trains leave the bottleneck so slowly."""
+
+CAUSE_UNSPECIFIED: Cause.ValueType  # 0
+CAUSE_CAPACITY: Cause.ValueType  # 1
+"""The link has no more."""
+CAUSE_LOAD: Cause.ValueType  # 2
+"""Others use it."""
+Global___Cause: _TypeAlias = Cause  # noqa: Y015
+
 @_typing.final
 class MplsEntry(_message.Message):
     """One entry of a label stack that a router reported (RFC 4950)."""
@@ -1106,6 +1128,7 @@ class PathneckParameters(_message.Message):
     DRAIN_S_FIELD_NUMBER: _builtins.int
     MUTE_FIELD_NUMBER: _builtins.int
     PROTO_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     trains: _builtins.int
     interval_s: _builtins.float
     """The floor of the adaptive time between trains, and how far it may grow beyond the train itself."""
@@ -1121,6 +1144,8 @@ class PathneckParameters(_message.Message):
     """"auto", "badsum", "none" or "coop"."""
     proto: _builtins.str
     """"udp" or "icmp". Fields with presence are newer than the first version: absent means their default."""
+    cause: _builtins.bool
+    """Send trains of another size and spacing that tell why the bottleneck is one."""
     def __init__(
         self,
         *,
@@ -1135,13 +1160,19 @@ class PathneckParameters(_message.Message):
         drain_s: _builtins.float = ...,
         mute: _builtins.str = ...,
         proto: _builtins.str | None = ...,
+        cause: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_proto", b"_proto", "proto", b"proto"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cause", b"_cause", "_proto", b"_proto", "cause", b"cause", "proto", b"proto"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_proto", b"_proto", "adaptive", b"adaptive", "drain_s", b"drain_s", "interval_s", b"interval_s", "load_packets", b"load_packets", "load_size_bytes", b"load_size_bytes", "max_interval_s", b"max_interval_s", "max_ttl", b"max_ttl", "measurement_size_bytes", b"measurement_size_bytes", "mute", b"mute", "proto", b"proto", "trains", b"trains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cause", b"_cause", "_proto", b"_proto", "adaptive", b"adaptive", "cause", b"cause", "drain_s", b"drain_s", "interval_s", b"interval_s", "load_packets", b"load_packets", "load_size_bytes", b"load_size_bytes", "max_interval_s", b"max_interval_s", "max_ttl", b"max_ttl", "measurement_size_bytes", b"measurement_size_bytes", "mute", b"mute", "proto", b"proto", "trains", b"trains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cause: _TypeAlias = _typing.Literal["cause"]  # noqa: Y015
+    _WhichOneofArgType__cause: _TypeAlias = _typing.Literal["_cause", b"_cause"]  # noqa: Y015
     _WhichOneofReturnType__proto: _TypeAlias = _typing.Literal["proto"]  # noqa: Y015
     _WhichOneofArgType__proto: _TypeAlias = _typing.Literal["_proto", b"_proto"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cause) -> _WhichOneofReturnType__cause | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__proto) -> _WhichOneofReturnType__proto | None: ...
 
 Global___PathneckParameters: _TypeAlias = PathneckParameters  # noqa: Y015
@@ -1164,7 +1195,8 @@ class PathneckTrain(_message.Message):
     discarded: _builtins.str
     """Empty: used. Else why not: "sender" (held up on the measuring host), "route" (took another
     way), "incomplete" (ended early), "load" (another load than the trains that count),
-    "control" (its load was not muted, to prove that muted packets pass).
+    "control" (its load was not muted, to prove that muted packets pass), "short" (half the load),
+    "spaced" (its load was paced).
     """
     @_builtins.property
     def train(self) -> Global___TrainRecord: ...
@@ -1323,6 +1355,11 @@ class PathneckBottleneck(_message.Message):
     BOUND_BPS_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     ACCESS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CAPACITY_BPS_FIELD_NUMBER: _builtins.int
+    AVAIL_BPS_FIELD_NUMBER: _builtins.int
+    UTILISATION_RATIO_FIELD_NUMBER: _builtins.int
+    BUCKET_BYTES_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     """The link ends at the hop with this TTL and begins at the answering hop before it."""
     from_ttl: _builtins.int
@@ -1338,6 +1375,14 @@ class PathneckBottleneck(_message.Message):
     """The first link, slower than the measuring host puts packets out. Whether links behind it are
     faster or as slow cannot be seen: trains leave it at its own rate.
     """
+    cause: Global___Cause.ValueType
+    capacity_bps: _builtins.int
+    """Estimates. Absent where nothing is known; for a busy link all three, for a slow one its capacity."""
+    avail_bps: _builtins.int
+    utilisation_ratio: _builtins.float
+    """Others' share of the capacity, 0..1."""
+    bucket_bytes: _builtins.int
+    """What a token bucket there lets pass at once, as far as it was seen; rates are without it."""
     def __init__(
         self,
         *,
@@ -1348,12 +1393,28 @@ class PathneckBottleneck(_message.Message):
         bound_bps: _builtins.int = ...,
         confidence: _builtins.float = ...,
         access: _builtins.bool = ...,
+        cause: Global___Cause.ValueType = ...,
+        capacity_bps: _builtins.int | None = ...,
+        avail_bps: _builtins.int | None = ...,
+        utilisation_ratio: _builtins.float | None = ...,
+        bucket_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avail_bps", b"_avail_bps", "_capacity_bps", b"_capacity_bps", "_utilisation_ratio", b"_utilisation_ratio", "avail_bps", b"avail_bps", "capacity_bps", b"capacity_bps", "utilisation_ratio", b"utilisation_ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "bound_bps", b"bound_bps", "confidence", b"confidence", "from_address", b"from_address", "from_ttl", b"from_ttl", "to_address", b"to_address", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avail_bps", b"_avail_bps", "_capacity_bps", b"_capacity_bps", "_utilisation_ratio", b"_utilisation_ratio", "access", b"access", "avail_bps", b"avail_bps", "bound_bps", b"bound_bps", "bucket_bytes", b"bucket_bytes", "capacity_bps", b"capacity_bps", "cause", b"cause", "confidence", b"confidence", "from_address", b"from_address", "from_ttl", b"from_ttl", "to_address", b"to_address", "ttl", b"ttl", "utilisation_ratio", b"utilisation_ratio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__avail_bps: _TypeAlias = _typing.Literal["avail_bps"]  # noqa: Y015
+    _WhichOneofArgType__avail_bps: _TypeAlias = _typing.Literal["_avail_bps", b"_avail_bps"]  # noqa: Y015
+    _WhichOneofReturnType__capacity_bps: _TypeAlias = _typing.Literal["capacity_bps"]  # noqa: Y015
+    _WhichOneofArgType__capacity_bps: _TypeAlias = _typing.Literal["_capacity_bps", b"_capacity_bps"]  # noqa: Y015
+    _WhichOneofReturnType__utilisation_ratio: _TypeAlias = _typing.Literal["utilisation_ratio"]  # noqa: Y015
+    _WhichOneofArgType__utilisation_ratio: _TypeAlias = _typing.Literal["_utilisation_ratio", b"_utilisation_ratio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__avail_bps) -> _WhichOneofReturnType__avail_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity_bps) -> _WhichOneofReturnType__capacity_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilisation_ratio) -> _WhichOneofReturnType__utilisation_ratio | None: ...
 
 Global___PathneckBottleneck: _TypeAlias = PathneckBottleneck  # noqa: Y015
 

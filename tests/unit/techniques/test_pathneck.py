@@ -12,7 +12,7 @@ import pytest
 from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.pathneck import Pathneck
 from emodis.wire.v1.common_pb2 import Blame, Body, End, Quality
-from emodis.wire.v1.techniques_pb2 import Bound
+from emodis.wire.v1.techniques_pb2 import Bound, Cause
 from tests.support.fluid import MS, TARGET, Path, drive, path
 
 PATHNECK = Pathneck()
@@ -57,7 +57,11 @@ def test_worked_example() -> None:
     assert result.hops[1].bound_bps == pytest.approx(100e6, rel=0.03)
     assert result.hops[5].bound_bps == pytest.approx(20e6, rel=0.03)
     assert (result.last_link, result.remark, result.train_bytes) == ("measured", "", 30_720)
-    assert (result.trains_sent, result.trains_used) == (6, 5)
+    assert (result.trains_sent, result.trains_used) == (11, 5)
+    assert found.cause == Cause.CAUSE_CAPACITY
+    assert found.capacity_bps == pytest.approx(20e6, rel=0.01)
+    assert not found.HasField("avail_bps")
+    assert found.bucket_bytes == 0
     assert result.hop0_gap_ns == pytest.approx(30_660 * 8, rel=0.01)
 
 
@@ -292,7 +296,7 @@ def test_what_is_expected_is_about_what_it_takes(hops: int) -> None:
     took_s = (network.now_ns - network.started_ns[0]) / 1e9
     sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
     expected = PATHNECK.expected(PATHNECK.call({}))
-    assert expected.duration_s == pytest.approx(6.0)
+    assert expected.duration_s == pytest.approx(7.25)
     assert took_s / 2 <= expected.duration_s <= 2 * took_s
     assert expected.sent_bytes == pytest.approx(sent, rel=0.05)
 
@@ -314,13 +318,14 @@ def test_what_is_expected_is_about_what_it_takes(hops: int) -> None:
 def test_what_is_expected_follows_the_parameters(
     options: dict[str, str], trains: int, pace_s: float
 ) -> None:
-    expected = PATHNECK.expected(PATHNECK.call(options))
+    expected = PATHNECK.expected(PATHNECK.call({"cause": "off", **options}))
     assert expected.sent_bytes == trains * (60 * 500 + 20 * 60) + 10 * 60
     assert expected.duration_s == pytest.approx(1.0 + (trains - 1) * pace_s)
 
 
 def test_large_trains_are_expected_to_take_their_time() -> None:
-    options = {"load_packets": "1000", "load_size_bytes": "1500", "trains": "3", "adaptive": "off"}
+    options = {"load_packets": "1000", "load_size_bytes": "1500", "trains": "3", "cause": "off"}
+    options["adaptive"] = "off"
     # 1.5 MB at 10 Mbit/s, half as much again between two of them.
     assert PATHNECK.expected(PATHNECK.call(options)).duration_s == pytest.approx(4.6, abs=0.1)
 

@@ -21,7 +21,7 @@ QUICK = [100.0, 100.0, 20.0, 100.0, 100.0, 100.0]
 
 
 def talk(network: Path, *, within_s: float = 77, **parameters: object) -> PathneckObservations:
-    chosen = Parameters(**parameters)  # type: ignore[arg-type]
+    chosen = Parameters(**{"cause": False, **parameters})  # type: ignore[arg-type]
     conversation = converse(chosen, TARGET, within_s=within_s, within_bytes=3_000_000)
     return drive(conversation, network)
 
@@ -278,7 +278,7 @@ def test_no_train_begins_that_might_not_fit_into_the_time() -> None:
 
 def test_no_train_begins_that_does_not_fit_into_the_bytes() -> None:
     network = path(QUICK, noise_ns=3_000_000)
-    conversation = converse(Parameters(), TARGET, within_s=77, within_bytes=150_000)
+    conversation = converse(Parameters(cause=False), TARGET, within_s=77, within_bytes=150_000)
     drive(conversation, network)
     sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
     assert sent <= 150_000
@@ -294,7 +294,7 @@ def listening(network: Path) -> Path:
 
 
 def cooperate(network: Path, **parameters: object) -> PathneckObservations:
-    chosen = Parameters(**parameters)  # type: ignore[arg-type]
+    chosen = Parameters(**{"cause": False, **parameters})  # type: ignore[arg-type]
     conversation = converse(chosen, TARGET, within_s=77, within_bytes=3_000_000, cooperation=OFFER)
     return drive(conversation, network)
 

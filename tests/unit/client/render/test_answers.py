@@ -10,7 +10,13 @@ from emodis.client.render.decoded import decoded
 from emodis.client.report import Report
 from emodis.wire.v1.client_pb2 import Result
 from emodis.wire.v1.common_pb2 import END_FAILED
-from emodis.wire.v1.techniques_pb2 import TracerouteResult
+from emodis.wire.v1.techniques_pb2 import (
+    CAUSE_CAPACITY,
+    CAUSE_LOAD,
+    CAUSE_UNSPECIFIED,
+    Cause,
+    TracerouteResult,
+)
 from tests.unit.client.builders import (
     MBIT,
     MS,
@@ -104,6 +110,28 @@ def test_upstream_the_own_access_link_is_the_answer() -> None:
         "The bottleneck from you to w1 (10.6.0.2) is your own access link "
         "(this host → 10.1.0.1), at most 9.6 Mbit/s."
     )
+
+
+@pytest.mark.parametrize(
+    ("causes", "words"),
+    [
+        ([CAUSE_CAPACITY, CAUSE_UNSPECIFIED], "9.6 Mbit/s (a slow link, not a busy one); 2 of 2"),
+        ([CAUSE_LOAD, CAUSE_LOAD], "9.6 Mbit/s (a busy link: others use about 60 % of it); 2 of"),
+        ([CAUSE_LOAD, CAUSE_CAPACITY], "9.6 Mbit/s; 2 of 2"),
+    ],
+)
+def test_slow_or_busy_is_said_where_nobody_disagrees(
+    causes: list[Cause.ValueType], words: str
+) -> None:
+    seen = []
+    for cause in causes:
+        one = pathneck(*PATH, bottleneck=3)
+        one.bottleneck.cause = cause
+        if cause == CAUSE_LOAD:
+            one.bottleneck.utilisation_ratio = 0.6
+        seen.append(one)
+    found = sentence(*(result(name, one) for name, one in zip("ab", seen, strict=True)))
+    assert f"at most {words}" in found
 
 
 def test_silent_hops_leave_a_stretch() -> None:

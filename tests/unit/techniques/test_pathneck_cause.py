@@ -1,0 +1,114 @@
+"""Slow or busy, and what a token bucket hides: trains of another size and another spacing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from emodis.techniques import pathneck_gaps as gaps
+from emodis.techniques.base import Context
+from emodis.techniques.pathneck import Pathneck
+from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_TRAINS
+from emodis.wire.v1.techniques_pb2 import CAUSE_CAPACITY, CAUSE_LOAD, CAUSE_UNSPECIFIED
+from tests.support.fluid import TARGET, Path, drive, path
+
+PATHNECK = Pathneck()
+US = 1_000
+
+
+def measure(network: Path, **options: str) -> Any:
+    call = PATHNECK.call(options)
+    return drive(PATHNECK.conversation(call, Context(address=TARGET, seed=1)), network)
+
+
+def narrow(rate: float, *, seed: int = 0, load: float = 0.0, bucket_bytes: int = 0) -> Path:
+    network = path([100.0, 100.0, rate, 100.0, 100.0], noise_ns=20 * US, seed=seed)
+    network.links[2].load = load
+    network.links[2].bucket_bytes = bucket_bytes
+    return network
+
+
+def kinds(measured: Any) -> Counter[str]:
+    return Counter(train.discarded for train in measured.observations.trains)
+
+
+@pytest.mark.parametrize("bucket_bytes", [1_500, 3_000, 6_000])
+def test_a_bucket_is_taken_off_the_rate(bucket_bytes: int) -> None:
+    flattered, right = [], []
+    for seed in range(5):
+        network = narrow(20.0, seed=seed, bucket_bytes=bucket_bytes)
+        found = measure(network).result.bottleneck
+        assert found.bucket_bytes == pytest.approx(bucket_bytes, abs=600)
+        right.append(found.bound_bps)
+        alone = measure(narrow(20.0, seed=seed, bucket_bytes=bucket_bytes), cause="off")
+        flattered.append(alone.result.bottleneck.bound_bps)
+        assert alone.result.bottleneck.bucket_bytes == 0
+    assert right == [pytest.approx(20e6, rel=0.03)] * 5
+    assert min(flattered) > 20e6 * 30_660 / (30_660 - 0.8 * bucket_bytes)
+
+
+def test_rates_behind_it_are_without_it_too() -> None:
+    result = measure(narrow(20.0, bucket_bytes=6_000)).result
+    for hop in result.hops[2:]:
+        assert hop.bound_bps == pytest.approx(20e6, rel=0.03)
+        assert hop.rate_bps == pytest.approx(20e6, rel=0.03)
+    assert result.hops[1].bound_bps == pytest.approx(100e6, rel=0.05)
+
+
+def test_a_slow_link_is_told_from_a_busy_one() -> None:
+    """Never the wrong word, and often enough the right one; a few trains do not always tell."""
+    idle = [measure(narrow(10.0, seed=seed)).result.bottleneck for seed in range(10)]
+    assert {found.cause for found in idle} == {CAUSE_CAPACITY}
+    busy = [measure(narrow(10.0, seed=s, load=0.7)).result.bottleneck for s in range(10)]
+    causes = Counter(found.cause for found in busy)
+    assert causes[CAUSE_LOAD] >= 5
+    assert causes[CAUSE_CAPACITY] == 0
+    told = [found for found in busy if found.cause == CAUSE_LOAD]
+    shares = sorted(found.utilisation_ratio for found in told)
+    assert shares[len(shares) // 2] == pytest.approx(0.7, abs=0.2)
+    for found in told:
+        assert 0 < found.avail_bps < found.capacity_bps
+        share = 1 - found.avail_bps / found.capacity_bps
+        assert share == pytest.approx(found.utilisation_ratio, abs=0.01)
+
+
+def test_the_load_is_paced_so_that_it_still_queues() -> None:
+    network = narrow(10.0)
+    measured = measure(network)
+    spaced = [train for train in network.sent if any(probe.after_ns for probe in train.probes)]
+    assert len(spaced) == SPACED_TRAINS
+    length_ns = sum(probe.after_ns for probe in spaced[0].probes)
+    assert length_ns == pytest.approx(8 * 30_000 / 10e6 * 1e9 / 1.2, rel=0.05)
+    assert kinds(measured)[gaps.SHORT] == SHORT_TRAINS
+    # They have no part in the gaps.
+    assert measured.result.trains_used == kinds(measured)[""]
+
+
+def test_fast_links_are_paced_in_groups_of_packets() -> None:
+    network = path([400.0, 400.0, 60.0, 400.0, 400.0])
+    measure(network)
+    after = {probe.after_ns for train in network.sent for probe in train.probes} - {0}
+    assert min(after) >= 250 * US
+
+
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        # Trains arrive hardly faster than they leave: no spacing lies between.
+        (path([100.0, 100.0, 80.0, 80.0, 80.0]), {}),
+        (narrow(10.0), {"cause": "off"}),
+        # Too fast for single send calls.
+        (path([1000.0, 1000.0, 400.0, 1000.0], sender_bps=2e9), {"load_packets": "20"}),
+    ],
+)
+def test_where_nothing_can_be_told_nothing_is_said(network: Path, options: dict[str, str]) -> None:
+    measured = measure(network, **options)
+    assert kinds(measured)[gaps.SPACED] == 0
+    assert measured.result.bottleneck.cause == CAUSE_UNSPECIFIED
+
+
+def test_without_a_bottleneck_there_is_nothing_to_look_into() -> None:
+    network = path([100.0] * 5, sender_bps=100e6)
+    assert set(kinds(measure(network))) == {"", "control"}
