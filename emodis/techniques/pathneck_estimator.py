@@ -103,29 +103,41 @@ def profile(trains: Sequence[Gaps], *, threshold: Threshold | None = None) -> Pr
     )
 
 
-def settled(trains: Sequence[Gaps], *, planned: int) -> bool:
+def settled(trains: Sequence[Gaps], *, planned: int, from_sender: bool = False) -> bool:
     """True if the trains still to come can hardly change the answer.
 
     That is: all votes agree and decide whatever the rest say, every jump is beyond doubt, a drop
-    of WISHED_DROP would show, and leaving out any one train names the same links.
+    of WISHED_DROP would show, and leaving out any one train names the same links. Whether the
+    first link is a choke point before a greater one does not hold a set up (`from_sender`: position
+    0 is the sender's): it depends on how busy this host is, and changes nothing else.
     """
     whole = profile(trains)
     if whole.resolution_ratio > WISHED_DROP:
         return False
     open_votes = planned - len(trains)
-    for step in whole.steps:
+    first = _undecided_first(whole) if from_sender else 0
+    for step in (step for step in whole.steps if step.position > first):
         if step.detection_ratio < 1 or len(trains) < VOTE_SHARE * planned:
             return False
         if step.jump_ns < SURE_JUMP * whole.noise_ns:
             return False
-    for _, share in whole.outvoted:
-        if share * len(trains) + open_votes >= VOTE_SHARE * planned:
+    for position, share in whole.outvoted:
+        if position > first and share * len(trains) + open_votes >= VOTE_SHARE * planned:
             return False
-    places = [step.position for step in whole.steps]
+    places = _places(whole, first)
     return all(
-        [step.position for step in profile([*trains[:i], *trains[i + 1 :]]).steps] == places
+        _places(profile([*trains[:i], *trains[i + 1 :]]), first) == places
         for i in range(len(trains))
     )
+
+
+def _undecided_first(whole: Profile) -> int:
+    """1 where the first link is not the bottleneck, so that it need not be decided; else 0."""
+    return 1 if whole.bottleneck is not None and whole.bottleneck.position > 1 else 0
+
+
+def _places(whole: Profile, first: int) -> list[int]:
+    return [step.position for step in whole.steps if step.position > first]
 
 
 def _columns(trains: Sequence[Gaps], width: int) -> list[list[float]]:

@@ -268,7 +268,10 @@ class _Course:
             return False
         readings = gaps.read(self.observations)
         measured = self.watch.expected <= set(readings.ttls)
-        return measured and settled(readings.gaps_ns, planned=self.chosen.trains)
+        from_sender = 0 in readings.ttls
+        return measured and settled(
+            readings.gaps_ns, planned=self.chosen.trains, from_sender=from_sender
+        )
 
     def _next_train(
         self,
@@ -304,8 +307,8 @@ class _Course:
         )
 
     def _needs_patience(self) -> bool:
-        """True while some hop has answered fewer trains than it takes to count at the end."""
-        enough = max(LEAST_VALID, math.ceil(self.chosen.trains / 2))
+        """True while some hop would not count if the set ended with the next train or two."""
+        enough = max(LEAST_VALID, math.ceil((len(self.good) + 1) / 2))
         return any(
             sum(gaps.is_answered(train, ttl) for train in self.good) < enough
             for ttl in self.watch.expected

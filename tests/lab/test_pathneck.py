@@ -66,7 +66,7 @@ def ask(
     asked = ["request", "--tech", "pathneck", "--agents", "ALL", "--format", "json", *options]
     argv = [program("emodis-client"), "--insecure", "--master", f"tcp://{at}", *asked]
     done = emodis.lab.run(host, argv, capture_output=True, text=True, timeout=120)
-    assert done.returncode in {0, 1}, done.stderr
+    assert done.returncode in {0, 1, 6}, done.stderr
     (measurement,) = json.loads(done.stdout)["measurements"]
     places = {agent["agent_id"]: agent["place"] for agent in measurement["agents"]}
     return {places[run["agent_id"]]: run for run in measurement["runs"]}
@@ -77,6 +77,11 @@ def test_the_client_takes_part_and_its_own_link_is_measured(
     cooperative: Deployment, ipv6: bool
 ) -> None:
     runs = ask(cooperative, ipv6=ipv6)
+    for _ in range(2):
+        if "self_congested" not in {run["reason"] for run in runs.values()}:
+            break
+        # An ordinary user's process on a busy machine: said honestly, and worth another try.
+        runs = ask(cooperative, ipv6=ipv6)
     assert {place: run["transport"] for place, run in runs.items()} == {
         "a1": "raw",
         "a2": "unprivileged",
@@ -105,7 +110,7 @@ n.apply([
 
 def test_behind_a_firewall_it_is_measured_as_anybody_else(cooperative: Deployment) -> None:
     cooperative.lab.run("c2", [sys.executable, "-c", CLOSE], check=True, timeout=30)
-    for run in ask(cooperative, "-o", "trains=5", host="c2").values():
+    for run in ask(cooperative, "-o", "trains=3", "-o", "cause=off", host="c2").values():
         result = run["result"]
         assert (result["cooperation"], result["last_link"]) == ("unanswered", "unmeasured")
         assert any("a firewall or NAT" in reason for reason in run["quality"]["reasons"])
@@ -130,3 +135,101 @@ def test_by_icmp_the_last_link_is_measured_without_patience(path_lab: Lab, ordin
     assert run["transport"] == ("unprivileged" if ordinary else "raw")
     assert (result["last_link"], result["limiting_ttl"]) == ("measured", 0)
     assert result["bottleneck"]["ttl"] == path_lab.truth("h1", "h2").choke.ttl
+
+
+# Translation, a router that quotes eight bytes, a rationing and a silent one, load on the way back;
+# behind them a short queue, and a link that others fill.
+HARD = (
+    """
+[as.65001]
+name = "Only"
+
+[nodes]
+h1 = { kind = "host", asn = 65001 }
+n1 = { kind = "router", asn = 65001, nat_for = ["h1"] }
+q1 = { kind = "router", asn = 65001, quote_bytes = 8 }
+l1 = { kind = "router", asn = 65001, icmp = "limited", icmp_per_s = 10 }
+s1 = { kind = "router", asn = 65001, icmp = "silent" }
+b1 = { kind = "router", asn = 65001 }
+d1 = { kind = "host", asn = 65001, icmp = "free" }
+d2 = { kind = "host", asn = 65001, icmp = "free" }
+d3 = { kind = "host", asn = 65001, icmp = "free" }
+"""
+    + "".join(
+        f'\n[[links]]\na = "{a}"\nb = "{b}"\n{rest}\n'
+        for a, b, rest in (
+            ("h1", "n1", "capacity_bps = 100_000_000"),
+            ("n1", "q1", "capacity_bps = 100_000_000"),
+            ("q1", "l1", "capacity_bps = 100_000_000"),
+            ("l1", "s1", "capacity_bps = 100_000_000"),
+            ("s1", "b1", "capacity_bps = 20_000_000"),
+            ("b1", "d1", "capacity_bps = 100_000_000"),
+            ("b1", "d2", "capacity_bps = 8_000_000\nqueue_bytes = 10_000"),
+            ("b1", "d3", "capacity_bps = 10_000_000"),
+        )
+    )
+    + """
+[[traffic]]
+link = ["b1", "s1"]
+model = "poisson"
+rate_bps = 10_000_000
+packet_bytes = [500, 1500]
+
+[[traffic]]
+link = ["b1", "d3"]
+model = "cbr"
+rate_bps = 9_990_000
+packet_bytes = [1500]
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def hard() -> Iterator[Lab]:
+    with Lab.up(topofile.parse(HARD, place="test", default_name="hardships")) as lab:
+        yield lab
+
+
+def measured(lab: Lab, destination: str, *options: str) -> dict[str, Any]:
+    """The run from h1."""
+    command = [program("emodis-client"), "measure", "--tech", "pathneck", "--format", "json"]
+    done = lab.run(
+        "h1", [*command, *options, destination], capture_output=True, text=True, timeout=110
+    )
+    assert done.stdout, done.stderr
+    ((run,),) = [m["runs"] for m in json.loads(done.stdout)["measurements"]]
+    return dict(run)
+
+
+def test_nat_short_quotes_rations_silence_and_load_on_the_way_back_at_once(hard: Lab) -> None:
+    run = measured(hard, "d1")
+    assert run["end"] == "done", run["hint"]
+    found = run["result"]["bottleneck"]
+    # The link before the silent router, or the one behind it: the latter is the truth.
+    assert (found["from_ttl"], found["ttl"]) == (3, 5)
+    assert found["bound_bps"] == pytest.approx(20e6 * 500 / 514, rel=0.12)
+    assert found["cause"] != "load"
+    assert run["result"]["hops"][3]["address"] is None
+    assert any("between 3 and 5" in reason for reason in run["quality"]["reasons"])
+
+
+def test_a_queue_shorter_than_the_train_leaves_an_upper_bound(hard: Lab) -> None:
+    """It drops some of the load, so that trains leave it shorter than a longer queue's."""
+    run = measured(hard, "d2", "-o", "trains=3")
+    assert run["end"] == "done", run["hint"]
+    result = run["result"]
+    if result["bottleneck"]["ttl"] == 6:
+        assert result["bottleneck"]["bound_bps"] > 0.9 * 8e6 * 500 / 514
+        assert result["bottleneck"]["bucket_bytes"] == 0
+    else:
+        assert run["quality"]["word"] != "good"
+
+
+def test_a_link_that_others_fill_ends_in_a_doubt_or_is_named(hard: Lab) -> None:
+    run = measured(hard, "d3", "-o", "trains=3", "-o", "cause=off")
+    result = run["result"]
+    if run["end"] == "failed":
+        assert run["reason"]
+        assert run["hint"]
+    elif not (result["bottleneck"] and result["bottleneck"]["ttl"] == 6):
+        assert run["quality"]["word"] != "good"

@@ -328,7 +328,7 @@ def test_one_that_cannot_be_heard_is_measured_the_ordinary_way() -> None:
 def changing(network: Path, change: Callable[[Path], None]) -> PathneckObservations:
     """Cooperate; `change` is called before every train."""
     conversation = converse(
-        Parameters(), TARGET, within_s=77, within_bytes=3_000_000, cooperation=OFFER
+        Parameters(cause=False), TARGET, within_s=77, within_bytes=3_000_000, cooperation=OFFER
     )
     train = next(conversation)
     try:
@@ -384,3 +384,15 @@ def test_by_icmp_a_port_unreachable_is_a_firewall_not_the_destination() -> None:
     observations = talk(network, proto="icmp")
     assert not observations.trains
     assert talk(path(QUICK), proto="udp").trains
+
+
+def test_a_busy_host_does_not_hold_a_set_up() -> None:
+    """Whether the first link stretches trains depends on its own pace; the bottleneck does not."""
+
+    def wander(network: Path) -> None:
+        # Around the pace of the first link, from train to train.
+        network.sender_bps = (80e6, 170e6)[len(network.sent) % 2]
+
+    network = path(QUICK)
+    observations = changing(network, wander)
+    assert words(observations) == [""] * 5 + ["control"]
