@@ -31,6 +31,8 @@ settings.register_profile("fuzz", _PATIENT, max_examples=1000, print_blob=True)
 settings.load_profile("same")
 
 
+# First: the plugin that reads the marks does so in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the labs together on one worker, and other real processes on one."""
     for item in items:

@@ -406,7 +406,7 @@ def test_all_any_ids_and_auto(master: MasterProcess) -> None:
     assert {d for _, d in results(play(client, *agents))} == {0, 1}
     client.ask(agents=Agents(all=All()), call=TECHNIQUES["traceroute"].call({}))
     assert results(play(client, *agents)) >= {(f"w-{i}", d) for i in range(3) for d in (0, 1)}
-    client.ask(agents=Agents(auto=Auto()), destinations=["127.0.0.9"])
+    client.ask(agents=Agents(auto=Auto()), destinations=["127.7.7.9"])
     messages = play(client, *agents)
     (selected,) = [m.selected for m in messages if kind(m) == "selected"]
     assert len(selected.agents) == 2

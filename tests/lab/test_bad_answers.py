@@ -82,7 +82,7 @@ def test_eight_bytes_behind_a_translator_are_enough(lab: Lab, raw: bool) -> None
 # in the name of nobody: a wrong id, a wrong destination, a wrong port; cut in the quote and in the
 # ICMP header; and, right in every field, what a router has said already.
 FORGE = """
-import socket, struct, sys, time
+import errno, socket, struct, sys, time
 from emodis.packets.checksum import checksum
 victim, target = (socket.inet_aton(word) for word in sys.argv[1:3])
 answers = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -103,7 +103,14 @@ def forged():
         yield whole[:length]
 print("forging", flush=True)
 for packet in forged():
-    answers.sendto(packet, (sys.argv[1], 0))
+    while True:
+        try:
+            answers.sendto(packet, (sys.argv[1], 0))
+            break
+        except OSError as refusal:
+            if refusal.errno != errno.ENOBUFS:
+                raise
+            time.sleep(0.001)
 """
 HEARD = """
 print("ready", file=sys.stderr, flush=True)

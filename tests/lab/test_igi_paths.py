@@ -132,14 +132,14 @@ def test_a_sender_that_is_held_up_says_so_and_nothing_wrong(emodis: Deployment) 
     except PermissionError:
         pytest.skip("this user has no real-time priority")
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    hog = emodis.lab.popen("h2", [sys.executable, "-c", HOG], stdout=subprocess.PIPE, text=True)
-    try:
-        assert hog.stdout is not None
-        assert hog.stdout.readline() == "ready\n"
-        runs = asked(emodis)
-    finally:
-        hog.kill()
-        hog.wait()
+    command = [sys.executable, "-c", HOG]
+    with emodis.lab.popen("h2", command, stdout=subprocess.PIPE, text=True) as hog:
+        try:
+            assert hog.stdout is not None
+            assert hog.stdout.readline() == "ready\n"
+            runs = asked(emodis)
+        finally:
+            hog.kill()
     rough = runs["rough"]
     if rough["end"] == "done":
         assert abs(error(emodis, "rough", rough)) <= 0.35

@@ -107,9 +107,11 @@ def test_every_protocol_finds_every_hop_and_its_name(path_lab: Lab, proto: str, 
 def test_every_protocol_is_answered_by_the_destination(
     path_lab: Lab, proto: str, ipv6: bool
 ) -> None:
-    options = [f"proto={proto}", "count=6", "interval_s=0.1"]
+    # Linux says "port unreachable" once a second, and others have just asked.
+    interval_s = 1.1 if proto == "udp" else 0.1
+    options = [f"proto={proto}", "count=4", f"interval_s={interval_s}"]
     result = result_of(measure(path_lab, "ping", *options, ipv6=ipv6))
-    assert (result["answered"], result["loss_ratio"]) == (6, 0.0)
+    assert (result["answered"], result["loss_ratio"]) == (4, 0.0)
     assert result["port_state"] == ("" if proto == "icmp" else "closed")
     assert result["reverse_hops"] == 6
 
