@@ -4,8 +4,8 @@ so many words; with EMODIS_REQUIRE_LAB=1 (as in CI) they fail instead.
 Who starts pytest in the background of a script hands it an ignored SIGINT, and every process of
 the tests would inherit it: ^C is tested, so it is made to work first.
 
-The whole suite runs on two workers: labs, where time is measured, stay on one, so that no two of
-them run beside each other; other real processes on the other.
+The whole suite runs on two workers: labs in which bandwidth is measured stay on one, so that no two
+of them run beside each other; other labs and real processes on the other.
 
 Hypothesis draws the same examples in every run, so that a red suite means a change; `make fuzz` is
 for new ones. How long an example takes is no test's business on a machine that others share.
@@ -15,15 +15,34 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-HERE = Path(__file__).parent
+# Where times decide, in modules that begin so, and the real processes that wait most of the time.
+TOGETHER = {
+    "times": tuple(
+        f"tests/lab/test_{word}"
+        for word in (
+            "bad_paths",
+            "bench",
+            "broute",
+            "held_up",
+            "igi",
+            "ipv6",
+            "loss",
+            "main_job",
+            "pathneck",
+            "unprivileged.py",
+        )
+    ),
+    "processes": ("tests/faults/", "tests/integration/", "tests/lab/"),
+}
 
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", _PATIENT, derandomize=True)
@@ -31,16 +50,17 @@ settings.register_profile("fuzz", _PATIENT, max_examples=1000, print_blob=True)
 settings.load_profile("same")
 
 
-# First: the plugin that reads the marks does so in the same hook.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the labs together on one worker, and other real processes on one."""
-    for item in items:
-        room = item.path.relative_to(HERE).parts[0]
-        if room == "lab":
-            item.add_marker(pytest.mark.xdist_group("lab"))
-        elif room in {"faults", "integration"}:
-            item.add_marker(pytest.mark.xdist_group("processes"))
+class Rooms(LoadScopeScheduling):  # type: ignore[misc]  # the plugin has no types
+    """Hands out tests: labs of trains to one worker, other processes to one, the rest singly."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        found = (group for group, starts in TOGETHER.items() if nodeid.startswith(starts))
+        return next(found, nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rooms:
+    """Have `Rooms` hand out the tests wherever there are several workers."""
+    return Rooms(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
