@@ -307,8 +307,8 @@ class _Course:
         )
 
     def _needs_patience(self) -> bool:
-        """True while some hop would not count if the set ended with the next train or two."""
-        enough = max(LEAST_VALID, math.ceil((len(self.good) + 1) / 2))
+        """True while some hop has answered fewer trains than it takes to count at the end."""
+        enough = max(LEAST_VALID, math.ceil(self.chosen.trains / 2))
         return any(
             sum(gaps.is_answered(train, ttl) for train in self.good) < enough
             for ttl in self.watch.expected
