@@ -129,6 +129,27 @@ class Identity:
         )
 
 
+@attrs.define
+class Ids:
+    """Hands out the probe ids of one run, from a random first one."""
+
+    first: int
+    used: int = 0
+
+    @property
+    def all(self) -> IdBlock:
+        """Every id given out so far."""
+        return IdBlock(self.first, self.used)
+
+    def take(self, count: int) -> IdBlock:
+        """The next ids; unique within the run, so there is an end to them (ValueError)."""
+        if self.used + count > ID_COUNT:
+            raise ValueError(f"a run cannot have more than {ID_COUNT} probes")
+        block = IdBlock(self.all.at(self.used), count)
+        self.used += count
+        return block
+
+
 @attrs.frozen
 class IdBlock:
     """Consecutive probe ids, wrapping from 0xFFFE to 1."""

@@ -10,7 +10,7 @@ import attrs
 
 from emodis.packets.clocks import boottime_ns, realtime_offset_ns
 from emodis.packets.flight import Flight
-from emodis.packets.flow import FLOW_COUNT, ID_COUNT, Flow, IdBlock, Identity
+from emodis.packets.flow import FLOW_COUNT, Flow, IdBlock, Identity, Ids
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Address, Kind, Train, TrainOutcome
@@ -35,22 +35,9 @@ class _Run:
     sockets: RawSockets
     max_bytes: int
     clock_offset_ns: int
-    ids_used: int = 0
+    ids: Ids
     # Kind and port that the filters let answers in for.
     filtered_for: tuple[Kind, int] | None = None
-
-    @property
-    def ids(self) -> IdBlock:
-        """Every id given out so far."""
-        return IdBlock(self.identity.first_id, self.ids_used)
-
-    def take_ids(self, count: int) -> IdBlock:
-        """The next ids; unique within the run, so there is an end to them (ValueError)."""
-        if self.ids_used + count > ID_COUNT:
-            raise ValueError(f"a run cannot have more than {ID_COUNT} probes")
-        block = IdBlock(self.ids.at(self.ids_used), count)
-        self.ids_used += count
-        return block
 
 
 class RawTransport:
@@ -83,7 +70,7 @@ class RawTransport:
         if sockets is None:
             raise FamilyMismatch("IPv6 does not work on this host; choose an IPv4 destination")
         identity = self._draw(source_towards(address), address)
-        self._run = _Run(identity, sockets, max_bytes, realtime_offset_ns())
+        self._run = _Run(identity, sockets, max_bytes, realtime_offset_ns(), Ids(identity.first_id))
 
     def exchange(
         self, train: Train, *, stop_by_boottime_ns: int, interrupt: Interrupt
@@ -95,7 +82,7 @@ class RawTransport:
         flow = run.identity.flow(
             train.kind, train.flow, port=train.port, dscp=train.dscp, df=train.df, tag=train.tag
         )
-        ids = run.take_ids(len(train.probes))
+        ids = run.ids.take(len(train.probes))
         ledger = Ledger(train, ids, flow.target)
         expected = _expectation(train, flow, run)
         sizes = [probe.size_bytes for probe in train.probes]
@@ -176,7 +163,7 @@ def _expectation(train: Train, flow: Flow, run: _Run) -> Expectation:
         target=flow.target,
         source=flow.source,
         idents=run.identity.idents(train.kind),
-        ids=run.ids,
+        ids=run.ids.all,
         ident=flow.ident,
         port=flow.port,
         secret=flow.secret,

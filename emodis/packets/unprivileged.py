@@ -15,7 +15,7 @@ from emodis.packets import handshakes
 from emodis.packets.clocks import boottime_ns, realtime_ns, realtime_offset_ns
 from emodis.packets.datagrams import DatagramBatch, Wording, payloads
 from emodis.packets.flight import Flight
-from emodis.packets.flow import FLOW_COUNT, ID_COUNT, IdBlock
+from emodis.packets.flow import FLOW_COUNT, ID_COUNT, IdBlock, Ids
 from emodis.packets.flowsocket import Arrival, FlowSocket
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
@@ -49,23 +49,9 @@ class _Run:
     max_bytes: int
     clock_offset_ns: int
     token: int
-    first_id: int
-    ids_used: int = 0
+    ids: Ids
     sockets: dict[_Key, tuple[FlowSocket, Wording]] = attrs.field(factory=dict)
     known: dict[Address, int] = attrs.field(factory=dict)
-
-    @property
-    def ids(self) -> IdBlock:
-        """Every id given out so far."""
-        return IdBlock(self.first_id, self.ids_used)
-
-    def take_ids(self, count: int) -> IdBlock:
-        """The next ids; unique within the run, so there is an end to them (ValueError)."""
-        if self.ids_used + count > ID_COUNT:
-            raise ValueError(f"a run cannot have more than {ID_COUNT} probes")
-        block = IdBlock(self.ids.at(self.ids_used), count)
-        self.ids_used += count
-        return block
 
 
 class UnprivilegedTransport:
@@ -103,7 +89,7 @@ class UnprivilegedTransport:
             max_bytes=max_bytes,
             clock_offset_ns=realtime_offset_ns(),
             token=self._chance.getrandbits(16),
-            first_id=self._chance.randrange(1, ID_COUNT + 1),
+            ids=Ids(self._chance.randrange(1, ID_COUNT + 1)),
         )
 
     def exchange(
@@ -114,7 +100,7 @@ class UnprivilegedTransport:
         if run is None:
             raise RuntimeError("a train outside a run; call begin first")
         _check(train)
-        ids = run.take_ids(len(train.probes))
+        ids = run.ids.take(len(train.probes))
         ledger = Ledger(train, ids, run.address)
         gate = Gate(stop_by_boottime_ns, run.max_bytes, self._traffic, interrupt, boottime_ns)
         if train.kind is Kind.TCP_SYN:
@@ -138,7 +124,7 @@ class UnprivilegedTransport:
             target=run.address,
             family=sock.family,
             token=run.token,
-            ids=run.ids,
+            ids=run.ids.all,
             tag=train.tag,
         )
         reading = Reading(train, ids, sender, run.known)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 from google.protobuf.message import Message
 
@@ -11,7 +13,13 @@ from emodis.techniques.base import Child, Pair, Scene, Stored, Vantage
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.traceroute import Traceroute
 from emodis.topology.aspath import believable
-from emodis.wire.v1.broute_pb2 import BrouteHop, BrouteMeasure, BrouteRoute
+from emodis.topology.landmarks import Landmark, cover
+from emodis.wire.v1.broute_pb2 import (
+    BrouteHop,
+    BrouteMeasure,
+    BrouteObservations,
+    BrouteRoute,
+)
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Body, Outcome
 
@@ -33,6 +41,25 @@ def child_of(call: Body, pairs: frozenset[Pair], policy: Policy.ValueType) -> Ch
         policy=policy,
         pairs=pairs,
     )
+
+
+def note_landmarks(
+    able: Sequence[Landmark],
+    observations: BrouteObservations,
+    *,
+    max_agents: int,
+    coverage_ratio: float,
+) -> list[str]:
+    """The fewest that cover what can be covered, noted in the observations."""
+    if able:
+        found = cover(
+            able,
+            max_agents=max_agents,
+            coverage_ratio=coverage_ratio,
+            at_least=1,
+        )
+        observations.landmarks.extend(pick.landmark.id for pick in found.picks)
+    return list(observations.landmarks)
 
 
 @attrs.define

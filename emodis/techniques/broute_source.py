@@ -16,13 +16,14 @@ from emodis.techniques.broute_gathering import (
     child_of,
     failure_of,
     measure_of,
+    note_landmarks,
     pathneck_call,
     route_of,
 )
 from emodis.techniques.broute_parameters import Parameters
 from emodis.techniques.discovery import LIGHT_TRACEROUTE, Candidate, is_route, lookers
 from emodis.topology.aspath import believable
-from emodis.topology.landmarks import Landmark, cover
+from emodis.topology.landmarks import Landmark
 from emodis.wire.v1.broute_pb2 import BrouteMiss, BrouteObservations
 from emodis.wire.v1.client_pb2 import Policy
 from emodis.wire.v1.common_pb2 import Outcome, Target
@@ -105,12 +106,9 @@ def _landmarks(
         )
         for name, branch in sorted(edge.branches.items())
     ]
-    if able:
-        found = cover(
-            able,
-            max_agents=chosen.max_agents,
-            coverage_ratio=chosen.coverage_ratio,
-            at_least=1,
-        )
-        observations.landmarks.extend(pick.landmark.id for pick in found.picks)
-    return list(observations.landmarks)
+    return note_landmarks(
+        able,
+        observations,
+        max_agents=chosen.max_agents,
+        coverage_ratio=chosen.coverage_ratio,
+    )

@@ -17,6 +17,7 @@ from emodis.packets.raw import RawTransport
 from emodis.packets.tape import Tape
 from emodis.packets.transport import FamilyMismatch
 from tests.integration.test_client_measure import may_send
+from tests.support.interrupts import Silence
 
 pytestmark = pytest.mark.skipif(not may_send(), reason="needs CAP_NET_RAW")
 
@@ -25,23 +26,6 @@ OURSELVES = {4: "127.0.0.1", 6: "::1"}
 SIZES = {4: 60, 6: 80}
 SYN = 0x02
 DEADLINE_NS = 10_000_000_000
-
-
-class Never:
-    """An interrupt that nobody gives."""
-
-    def __init__(self) -> None:
-        self._ends = socket.socketpair()
-
-    def fileno(self) -> int:
-        return self._ends[0].fileno()
-
-    def waiting(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        for end in self._ends:
-            end.close()
 
 
 @pytest.fixture
@@ -80,7 +64,7 @@ def fly(
         flow=flow,
         spread=spread,
     )
-    word = Never()
+    word = Silence()
     transport.begin(ip_address(OURSELVES[version]), max_bytes=0)
     try:
         stop_ns = boottime_ns() + DEADLINE_NS

@@ -7,9 +7,9 @@ in the real thing. Nothing waits; a run of a minute takes a few milliseconds.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from ipaddress import IPv4Address
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -301,20 +301,3 @@ def path(rates_mbps: list[float], **more: object) -> Path:
         nodes=[*nodes, Router(address=TARGET)],
         **more,  # type: ignore[arg-type]
     )
-
-
-class Carrier(Protocol):
-    """What trains can be sent over."""
-
-    def carry(self, train: Train) -> TrainOutcome: ...
-
-
-def drive(talk: Generator[Train, TrainOutcome, T], network: Carrier) -> T:
-    """Run a conversation over a path to its end."""
-    try:
-        train = next(talk)
-        while True:
-            train = talk.send(network.carry(train))
-    except StopIteration as end:
-        result: T = end.value
-        return result

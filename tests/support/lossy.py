@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
 from ipaddress import IPv4Address
 from typing import TypeVar
 
@@ -112,14 +111,3 @@ def lossy(hops: int, seed: int = 0, *, tokens_per_s: float | None = None) -> Los
         nodes=[*routers, Router(address=TARGET)],
         seed=seed,
     )
-
-
-def drive(talk: Generator[Train, TrainOutcome, T], network: LossyPath) -> T:
-    """Run a conversation over a path to its end."""
-    try:
-        train = next(talk)
-        while True:
-            train = talk.send(network.carry(train))
-    except StopIteration as end:
-        result: T = end.value
-        return result

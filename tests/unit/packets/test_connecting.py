@@ -17,7 +17,8 @@ from emodis.packets.flow import IdBlock
 from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
 from emodis.packets.transport import NoRoute
 from emodis.packets.unprivileged import UnprivilegedTransport
-from tests.unit.packets.test_unprivileged import FAR_NS, WAIT_NS, Silence
+from tests.support.interrupts import Silence
+from tests.unit.packets.test_unprivileged import FAR_NS, WAIT_NS
 
 LOOPBACK = IPv4Address("127.0.0.1")
 # Nothing of it leaves a host that has no such route.

@@ -20,27 +20,11 @@ from emodis.packets.timestamps import Moment
 from emodis.packets.transport import ClockStep, FamilyMismatch, NotPermitted, Stop
 from emodis.packets.trial import try_datagrams
 from emodis.packets.unprivileged import UnprivilegedTransport
+from tests.support.interrupts import Silence
 
 LOOPBACK = IPv4Address("127.0.0.1")
 FAR_NS = 60_000_000_000
 WAIT_NS = 5_000_000_000
-
-
-class Silence:
-    """Nobody interrupts; the descriptor is one that never becomes readable."""
-
-    def __init__(self) -> None:
-        self._ends = socket.socketpair()
-
-    def fileno(self) -> int:
-        return self._ends[0].fileno()
-
-    def waiting(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        for end in self._ends:
-            end.close()
 
 
 @pytest.fixture

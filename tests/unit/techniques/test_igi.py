@@ -13,6 +13,7 @@ from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.igi import Igi
 from emodis.wire.v1.common_pb2 import END_DONE, END_FAILED, Body, Quality
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiResult, IgiTrain
+from tests.support.driving import drive
 from tests.support.fifo import Link
 
 MBIT = 1_000_000
@@ -24,13 +25,7 @@ def run(link: Link, **options: object) -> Measured:
     """A whole run over a simulated link."""
     call = IGI.call({name: str(value) for name, value in options.items()})
     trains = IGI.talk_to_peer(call, CONTEXT)
-    try:
-        train = next(trains)
-        while True:
-            train = trains.send(link.carry(train))
-    except StopIteration as stop:
-        found: Measured = stop.value
-        return found
+    return drive(trains, link)
 
 
 def result(measured: Measured) -> IgiResult:

@@ -12,6 +12,7 @@ from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.igi import Igi
 from emodis.wire.v1.common_pb2 import BLAME_TARGET, END_DONE, END_FAILED
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiResult
+from tests.support.driving import drive
 from tests.support.fifo import Link
 
 MBIT = 1_000_000
@@ -41,13 +42,7 @@ class Path:
 def run(path: Path, **options: str) -> Measured:
     context = Context(address=ip_address("192.0.2.1"), seed=1)
     trains = IGI.talk_to_peer(IGI.call(options), context)
-    try:
-        train = next(trains)
-        while True:
-            train = trains.send(path.carry(train))
-    except StopIteration as stop:
-        found: Measured = stop.value
-        return found
+    return drive(trains, path)
 
 
 def result(measured: Measured) -> IgiResult:

@@ -12,6 +12,7 @@ from emodis.techniques.igi import Igi
 from emodis.techniques.igi_precise import answer, next_rate_bps
 from emodis.wire.v1.common_pb2 import END_DONE
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiResult, IgiTrain
+from tests.support.driving import drive
 from tests.support.fifo import Link
 
 MBIT = 1_000_000
@@ -23,13 +24,7 @@ def run(link: Link, **options: object) -> Measured:
     """A whole precise run over a simulated link."""
     call = IGI.call({"precise": "true", **{name: str(value) for name, value in options.items()}})
     trains = IGI.talk_to_peer(call, CONTEXT)
-    try:
-        train = next(trains)
-        while True:
-            train = trains.send(link.carry(train))
-    except StopIteration as stop:
-        found: Measured = stop.value
-        return found
+    return drive(trains, link)
 
 
 def result(measured: Measured) -> IgiResult:

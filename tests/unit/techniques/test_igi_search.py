@@ -11,6 +11,7 @@ import pytest
 from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.techniques.igi_search import Parameters, Search
 from emodis.wire.v1.igi_pb2 import IgiObservations
+from tests.support.driving import drive
 from tests.support.fifo import Link
 
 MBIT = 1_000_000
@@ -25,13 +26,7 @@ class Path(Protocol):
 def search(link: Path, chosen: Parameters | None = None) -> IgiObservations:
     """Let the search have its trains carried by the link."""
     trains = Search(chosen or Parameters()).trains()
-    try:
-        train = next(trains)
-        while True:
-            train = trains.send(link.carry(train))
-    except StopIteration as stop:
-        observations: IgiObservations = stop.value
-        return observations
+    return drive(trains, link)
 
 
 def gaps(observations: IgiObservations) -> list[int]:

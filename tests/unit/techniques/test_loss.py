@@ -31,8 +31,9 @@ from emodis.wire.v1.loss_pb2 import (
     LossResult,
 )
 from emodis.wire.v1.techniques_pb2 import ProbeRecord, TrainRecord
+from tests.support.driving import drive
 from tests.support.fluid import MS, TARGET, Router, S
-from tests.support.lossy import LossyLink, LossyPath, drive, lossy
+from tests.support.lossy import LossyLink, LossyPath, lossy
 
 LOSS = Loss()
 

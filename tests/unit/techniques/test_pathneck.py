@@ -13,7 +13,8 @@ from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.pathneck import Pathneck
 from emodis.wire.v1.common_pb2 import Blame, Body, End, Quality
 from emodis.wire.v1.techniques_pb2 import Bound, Cause
-from tests.support.fluid import MS, TARGET, Path, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import MS, TARGET, Path, path
 
 PATHNECK = Pathneck()
 QUICK = [100.0, 100.0, 20.0, 100.0, 100.0, 100.0]

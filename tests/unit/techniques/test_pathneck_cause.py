@@ -12,7 +12,8 @@ from emodis.techniques.base import Context
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_TRAINS
 from emodis.wire.v1.techniques_pb2 import CAUSE_CAPACITY, CAUSE_LOAD, CAUSE_UNSPECIFIED
-from tests.support.fluid import TARGET, Path, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import TARGET, Path, path
 
 PATHNECK = Pathneck()
 US = 1_000

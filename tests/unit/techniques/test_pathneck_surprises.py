@@ -10,7 +10,8 @@ from emodis.techniques.base import Context, Measured
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.pathneck_surprises import smaller_packets
 from emodis.wire.v1.common_pb2 import END_DONE, Quality
-from tests.support.fluid import TARGET, Path, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import TARGET, Path, path
 
 PATHNECK = Pathneck()
 

@@ -15,7 +15,8 @@ from emodis.techniques.base import Cooperation
 from emodis.techniques.pathneck import Parameters
 from emodis.techniques.pathneck_talk import converse
 from emodis.wire.v1.techniques_pb2 import PathneckObservations
-from tests.support.fluid import MS, TARGET, Path, S, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import MS, TARGET, Path, S, path
 
 QUICK = [100.0, 100.0, 20.0, 100.0, 100.0, 100.0]
 

@@ -7,7 +7,8 @@ import pytest
 from emodis.techniques.pathneck import Parameters
 from emodis.techniques.pathneck_trace import TRACE_LIMIT_S, Horizon, horizon, look
 from emodis.wire.v1.techniques_pb2 import PathneckObservations
-from tests.support.fluid import MS, TARGET, Path, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import MS, TARGET, Path, path
 
 
 def found(network: Path, **parameters: Any) -> Horizon | None:

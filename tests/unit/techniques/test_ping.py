@@ -11,7 +11,8 @@ from emodis.techniques.base import Context, Measured
 from emodis.techniques.ping import Ping
 from emodis.wire.v1.common_pb2 import Blame, End, Quality
 from emodis.wire.v1.techniques_pb2 import PingObservations, PingParameters
-from tests.support.fluid import MS, TARGET, Path, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import MS, TARGET, Path, path
 
 PING = Ping()
 

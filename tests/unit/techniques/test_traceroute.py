@@ -20,7 +20,8 @@ from emodis.wire.v1.techniques_pb2 import (
     TracerouteObservations,
     TrainRecord,
 )
-from tests.support.fluid import MS, TARGET, Path, drive, path
+from tests.support.driving import drive
+from tests.support.fluid import MS, TARGET, Path, path
 
 TRACEROUTE = Traceroute()
 ROUTER = IPv4Address("10.0.2.1")

@@ -12,7 +12,8 @@ from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.traceroute import Traceroute
 from emodis.wire.v1.common_pb2 import Body, End, Quality
 from tests.support.balancers import END, Balancers, chain
-from tests.support.fluid import MS, TARGET, S, drive
+from tests.support.driving import drive
+from tests.support.fluid import MS, TARGET, S
 
 TRACEROUTE = Traceroute()
 
