@@ -20,7 +20,7 @@ class Collection:
 
     def add(self, payload: bytes, at_ns: int, *, from_partner: bool) -> None:
         """A datagram came."""
-        number = self._number(payload) if from_partner else None
+        number = self.number(payload) if from_partner else None
         if number is None:
             self.foreign += 1
         elif number in self._times_ns:
@@ -38,7 +38,8 @@ class Collection:
         """(number, time) in order of arrival."""
         return tuple(sorted(self._times_ns.items(), key=lambda arrival: arrival[1]))
 
-    def _number(self, payload: bytes) -> int | None:
+    def number(self, payload: bytes) -> int | None:
+        """Which probe of this train it is; None if it is none."""
         if len(payload) < igi_keys.PROBE_HEADER.size:
             return None
         tag, train, number = igi_keys.PROBE_HEADER.unpack_from(payload)

@@ -12,6 +12,7 @@ import attrs
 
 from emodis.packets.paced import headers_bytes
 from emodis.techniques import igi_keys
+from emodis.techniques.igi_collection import Collection
 from emodis.techniques.igi_sender import VERSION, PeerProtocol
 from emodis.techniques.stats import NS_PER_MS, NS_PER_S
 from emodis.wire.v1.common_pb2 import RunKey
@@ -45,29 +46,25 @@ class AuthFailed(Exception):
 
 @attrs.define
 class _Train:
-    number: int
-    packets: int
+    seen: Collection
     # Report what there is by then, if not earlier.
     close_at_ns: int
     # The sender has said that all of it has left.
     through: bool = False
-    arrivals: dict[int, int] = attrs.field(factory=dict)
-    duplicates: int = 0
-    foreign: int = 0
 
     def report(self, *, socket_drops: int, kernel_rx: bool) -> IgiMessage:
-        ordered = sorted(self.arrivals.items(), key=lambda arrival: arrival[1])
+        ordered = self.seen.arrivals
         steps_ns, before_ns = [], ordered[0][1] if ordered else 0
         for _, time_ns in ordered:
             steps_ns.append(time_ns - before_ns)
             before_ns = time_ns
         return IgiMessage(
             train_report=IgiTrainReport(
-                train=self.number,
+                train=self.seen.train,
                 received=[number for number, _ in ordered],
                 received_steps_ns=steps_ns,
-                duplicates=self.duplicates,
-                foreign=self.foreign,
+                duplicates=self.seen.duplicates,
+                foreign=self.seen.foreign,
                 socket_drops=socket_drops,
                 kernel_rx=kernel_rx,
             )
@@ -176,14 +173,8 @@ class Receiver:
             if from_peer and self.run is not None and len(self._early) < MAX_PACKETS:
                 self._early.append((payload, received_ns))
             return None
-        number = self._number(payload, train) if from_peer else None
-        if number is None:
-            train.foreign += 1
-        elif number in train.arrivals:
-            train.duplicates += 1
-        else:
-            train.arrivals[number] = received_ns
-        return self._report() if len(train.arrivals) == train.packets else None
+        train.seen.add(payload, received_ns, from_partner=from_peer)
+        return self._report() if train.seen.complete else None
 
     def time_passed(self, now_ns: int) -> IgiMessage | None:
         """The report of a train that is over (PeerProtocol where the sender fell silent)."""
@@ -220,10 +211,11 @@ class Receiver:
     def _begin(self, start: IgiTrainStart, now_ns: int) -> IgiMessage | None:
         duration_ns = self._check(start, now_ns)
         close_at_ns = now_ns + duration_ns + 2 * self._rtt_ns + UNTOLD_NS
-        self._train = _Train(number=start.train, packets=start.packets, close_at_ns=close_at_ns)
+        seen = Collection(tag=self._tag, train=start.train, packets=start.packets)
+        self._train = _Train(seen=seen, close_at_ns=close_at_ns)
         early, self._early = self._early, []
         for payload, received_ns in early:
-            if self._number(payload, self._train) is None:
+            if seen.number(payload) is None:
                 # Left over from the train before.
                 continue
             report = self.datagram(payload, received_ns, from_peer=True)
@@ -272,12 +264,3 @@ class Receiver:
         before, self._dropped = self._dropped, self.drops()
         drops = max(0, self._dropped - before)
         return train.report(socket_drops=drops, kernel_rx=self.kernel_rx)
-
-    def _number(self, payload: bytes, train: _Train) -> int | None:
-        """Which probe of this train it is; None if it is none."""
-        if len(payload) < igi_keys.PROBE_HEADER.size:
-            return None
-        tag, number_of_train, number = igi_keys.PROBE_HEADER.unpack_from(payload)
-        if not igi_keys.same(tag, self._tag) or number_of_train != train.number:
-            return None
-        return number if number < train.packets else None
