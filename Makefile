@@ -37,7 +37,7 @@ demo: $(RUN_STAMP)  ## the main job: bottlenecks found by real packets in a virt
 	@$(BIN)/emodis-lab demo
 
 test: $(STAMP)  ## the whole suite, lab tests included
-	@$(BIN)/python -m pytest -m "" -rs -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -m "" -rsR -n 3 $(ARGS)
 
 quick: $(STAMP)  ## what needs neither root nor namespaces nor patience
 	@$(BIN)/python -m pytest -q $(ARGS)

@@ -180,7 +180,8 @@ def _quality(observations: IgiObservations, result: IgiResult) -> Quality:
         poor.append(f"{100 * result.loss_ratio:.0f} % of the probes were lost")
     elif result.loss_ratio > 0.01:
         fair.append(f"{100 * result.loss_ratio:.0f} % of the probes were lost")
-    if result.packets and result.reordered > MOST_REORDERED_RATIO * result.packets:
+    looked_at = sum(phase.trains * phase.packets for phase in result.phases)
+    if result.reordered > MOST_REORDERED_RATIO * looked_at:
         fair.append(f"{result.reordered} probes arrived out of order")
     if result.coalesced:
         fair.append("the receiver gathers packets before it shows them")

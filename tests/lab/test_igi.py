@@ -14,7 +14,6 @@ import pytest
 from emodis.lab import topofile
 from emodis.lab.deployment import Deployment
 from emodis.lab.lab import Lab
-from tests.support.patience import patiently
 
 pytestmark = pytest.mark.lab
 MBIT = 1_000_000
@@ -73,16 +72,11 @@ def deployed(home: Path, capacity_bps: int, load_bps: int = 0) -> Iterator[Deplo
 
 def ask(emodis: Deployment, *options: str) -> dict[str, Any]:
     """One run's JSON."""
-
-    def once() -> dict[str, Any]:
-        done = emodis.client(
-            "h2", "request", "--tech", "igi", "--agents", "ALL", "--format", "json", *options
-        )
-        (measurement,) = json.loads(done.stdout)["measurements"]
-        (run,) = measurement["runs"]
-        return {"exit": done.returncode, **run}
-
-    return patiently(once)
+    arguments = ("request", "--tech", "igi", "--agents", "ALL", "--format", "json", *options)
+    done = emodis.client("h2", *arguments)
+    (measurement,) = json.loads(done.stdout)["measurements"]
+    (run,) = measurement["runs"]
+    return {"exit": done.returncode, **run}
 
 
 def error(emodis: Deployment, run: dict[str, Any]) -> float:

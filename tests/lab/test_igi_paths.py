@@ -56,8 +56,8 @@ packet_bytes = [800]
 MBIT = 1_000_000
 # Capacity of the special link, what is special, traffic over it.
 WAYS = {
-    "rough": (20, "loss_up_ratio = 0.05\nreorder_up_ratio = 0.1\nreorder_by_s = 0.001", 6),
-    "tight": (40, "", 32),
+    "rough": (20, "loss_up_ratio = 0.05\nreorder_up_ratio = 0.1\nreorder_by_s = 0.002", 6),
+    "tight": (40, "", 24),
 }
 # In real time above every prober, on every processor, 4 ms of 24.
 HOG = """

@@ -12,7 +12,6 @@ from emodis.client.exits import Exit
 from emodis.lab import topofile
 from emodis.lab.deployment import Deployment
 from emodis.lab.lab import Lab
-from tests.support.patience import patiently
 
 pytestmark = pytest.mark.lab
 
@@ -59,15 +58,11 @@ def ask(emodis: Deployment, host: str, *options: str, ipv6: bool = False) -> dic
     """One run's JSON, and the exit code beside it."""
     at = f"[{emodis.lab.address6('m1')}]" if ipv6 else str(emodis.lab.address("m1"))
     arguments = ("request", "--tech", "igi", "--agents", "ALL", "--format", "json", *options)
-
-    def once() -> dict[str, Any]:
-        done = emodis.client(host, "--master", f"tcp://{at}", *arguments)
-        assert done.stdout, done.stderr
-        (measurement,) = json.loads(done.stdout)["measurements"]
-        (run,) = measurement["runs"]
-        return {"exit": done.returncode, **run}
-
-    return patiently(once)
+    done = emodis.client(host, "--master", f"tcp://{at}", *arguments)
+    assert done.stdout, done.stderr
+    (measurement,) = json.loads(done.stdout)["measurements"]
+    (run,) = measurement["runs"]
+    return {"exit": done.returncode, **run}
 
 
 def check(emodis: Deployment, run: dict[str, Any], result: dict[str, Any]) -> None:

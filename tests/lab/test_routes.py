@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,20 @@ def test_a_router_that_rations_its_answers_and_a_silent_one_lose_nothing(
     assert all(hop["loss_ratio"] is None for hop in result["hops"])
 
 
+@pytest.fixture(scope="module")
+def surveys(fork_lab: Lab) -> Iterator[dict[bool, Future[dict[str, Any]]]]:
+    """One for each family, both at once: they wait for slow answers."""
+    options = ("traceroute", "mda=lite", "eps_ratio=0.001")
+    with ThreadPoolExecutor() as pool:
+        yield {ipv6: pool.submit(measure, fork_lab, *options, ipv6=ipv6) for ipv6 in (False, True)}
+
+
 @FAMILIES
-def test_all_parallel_routes_are_found(fork_lab: Lab, ipv6: bool) -> None:
+def test_all_parallel_routes_are_found(
+    fork_lab: Lab, surveys: dict[bool, Future[dict[str, Any]]], ipv6: bool
+) -> None:
     """The chance to miss one is a thousandth a hop, so a failure here is none of chance."""
-    measurement = measure(fork_lab, "traceroute", "mda=lite", "eps_ratio=0.001", ipv6=ipv6)
+    measurement = surveys[ipv6].result()
     graph = result_of(measurement)["graph"]
     assert graph["stopped"] == ""
     assert graph["confidence_ratio"] > 0.99

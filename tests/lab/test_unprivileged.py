@@ -52,7 +52,6 @@ TRAINS = {
     "broute": ("-o", "trains=5"),
 }
 ALLOWED = [word for name in (*LIGHT, "pathneck", "igi") for word in ("--allow", name)]
-ATTEMPTS = 3
 Runs = Mapping[tuple[str, bool], dict[str, Any]]
 
 
@@ -113,11 +112,6 @@ def result_of(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def trains_of(emodis: Deployment, host: str, argv: list[str]) -> dict[str, Any]:
-    """A result; a host too busy for trains says so, and is asked again."""
-    for _ in range(ATTEMPTS - 1):
-        run = only_run(started(emodis, host, argv))
-        if run["reason"] != "self_congested":
-            return result_of(run)
     return result_of(only_run(started(emodis, host, argv)))
 
 

@@ -96,6 +96,15 @@ def test_reordering_is_counted_and_said() -> None:
     assert any("out of order" in reason for reason in found.quality.reasons)
 
 
+def test_what_was_discarded_does_not_dilute_the_reordering() -> None:
+    observations = run(Link(20 * MBIT, reorder_ratio=0.15)).observations
+    assert isinstance(observations, IgiObservations)
+    spoiled = [IgiTrain(packets=60, size_bytes=500, discarded="gap") for _ in observations.trains]
+    observations.trains.extend(3 * spoiled)
+    found = IGI.estimate(IGI.call({}), observations.SerializeToString())
+    assert any("out of order" in reason for reason in found.quality.reasons)
+
+
 def test_a_receiver_with_a_quantum_gets_ptr_only() -> None:
     said = result(run(Link(50 * MBIT, quantum_ns=1_000_000)))
     assert said.coalesced
