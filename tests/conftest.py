@@ -48,7 +48,7 @@ TOGETHER = {
     "labs": ("tests/lab/",),
     "processes": ("tests/faults/", "tests/integration/"),
 }
-RERUNS = 2
+RERUNS = 3
 
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", _PATIENT, derandomize=True)

@@ -7,7 +7,7 @@ for the whole run keeps load balancers from mixing routes (Paris traceroute).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from emodis.packets.model import Address, Probe, Train
@@ -27,6 +27,10 @@ from emodis.wire.v1.techniques_pb2 import (
     TracerouteResult,
 )
 
+# A Linux router answers six probes of a burst; so many rounds at once leave it some.
+_AT_ONCE = 3
+# Most routes end before: up to here the first burst has all its rounds, behind it one.
+_NEAR_TTL = 16
 # A Linux host that has just answered a burst of UDP probes refills one answer in a second.
 _REFILL_NS = 1_100 * 1_000_000
 # The IPv6 header is so much longer.
@@ -35,7 +39,7 @@ _USUAL_BYTES = 60
 
 
 class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult]):
-    """One probe per hop and round, each round in one system call."""
+    """A probe for each hop and round, up to three rounds in one system call."""
 
     NAME: ClassVar[str] = "traceroute"
     SUMMARY: ClassVar[str] = "the route, all hops at once (UDP, ICMP echo, TCP SYN; one flow)"
@@ -47,7 +51,9 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
     def usual(self, chosen: Parameters) -> Spend:
         """Ten hops that answer within 100 ms."""
         hops = len(chosen.ttls(chosen.max_ttl))
-        probes = hops + (chosen.rounds - 1) * min(10, hops)
+        at_once = min(_at_once(chosen), chosen.rounds)
+        first = len(_first(chosen, at_once))
+        probes = first + (chosen.rounds - at_once) * min(10, hops)
         duration_s = chosen.settle_s + 0.1 * chosen.rounds
         if chosen.searching:
             # No branches: as many flows as rule out a second way, at a router's own rate.
@@ -80,23 +86,22 @@ class Traceroute(Skeleton[Parameters, TracerouteObservations, TracerouteResult])
         return needed | {PACKET_KIND_TCP_FLOW} if chosen.proto == "tcp" and own else needed
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
-        """Round 1 looks as far as max_ttl, later ones only as far as something answers."""
+        """The first burst looks as far as max_ttl, later ones only as far as something answers."""
         target = context.address.packed
         observations = TracerouteObservations(target=target)
         size_bytes = _size_bytes(chosen, context)
         if size_bytes > MTU_BYTES:
             return _too_large(chosen, observations)
-        ttls = chosen.ttls(chosen.max_ttl)
-        for number in range(1, chosen.rounds + 1):
+        for done, ttls in _bursts(chosen, observations):
             missed = _destination_missed(chosen, observations)
-            train = _train(chosen, ttls, size_bytes, missed=missed, done=number)
+            train = _train(chosen, ttls, size_bytes, missed=missed, done=done)
             outcome = yield train
             observations.trains.append(records.to_record(train, outcome))
             if outcome.cut_short:
                 return self.evaluate(chosen, observations)
-            ttls = chosen.ttls(_horizon(chosen, observations))
         if _destination_missed(chosen, observations):
-            train = _train(chosen, ttls[-1:], size_bytes, missed=True, done=chosen.rounds)
+            last = _horizon(chosen, observations)
+            train = _train(chosen, [last], size_bytes, missed=True, done=chosen.rounds)
             outcome = yield train
             observations.trains.append(records.to_record(train, outcome))
         found = estimate(observations, chosen.view)
@@ -140,6 +145,39 @@ def _manner(chosen: Parameters, size_bytes: int) -> Manner:
         longest_ns=round(chosen.max_time_s * NS_PER_S),
         most_probes=chosen.most_probes,
     )
+
+
+def _bursts(
+    chosen: Parameters, observations: TracerouteObservations
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """The TTLs to ask at once, and how many rounds are over with them.
+
+    Each looks at what the ones before have observed.
+    """
+    at_once = _at_once(chosen)
+    done = min(at_once, chosen.rounds)
+    yield done, _first(chosen, done)
+    far = [ttl for ttl in chosen.ttls(_horizon(chosen, observations)) if ttl > _NEAR_TTL]
+    if far and done > 1:
+        yield done, _times(far, done - 1)
+    while done < chosen.rounds:
+        together = min(at_once, chosen.rounds - done)
+        done += together
+        yield done, _times(chosen.ttls(_horizon(chosen, observations)), together)
+
+
+def _at_once(chosen: Parameters) -> int:
+    """An open port answers one SYN of a flow at a time."""
+    return 1 if chosen.proto == "tcp" else _AT_ONCE
+
+
+def _first(chosen: Parameters, at_once: int) -> Sequence[int]:
+    near, far = chosen.ttls(min(_NEAR_TTL, chosen.max_ttl)), chosen.ttls(chosen.max_ttl)
+    return [*_times(near, at_once), *(ttl for ttl in far if ttl > _NEAR_TTL)]
+
+
+def _times(ttls: Iterable[int], count: int) -> Sequence[int]:
+    return [ttl for ttl in ttls for _ in range(count)]
 
 
 def _size_bytes(chosen: Parameters, context: Context) -> int:

@@ -25,7 +25,7 @@ MAX_TTL = 64
 # Whatever a record claims.
 _LONGEST_RTT_NS = 60 * NS_PER_S
 
-# The probes of each TTL with the number of their round, in the order of the rounds.
+# The probes of each TTL with the number of their round: the how manieth of its TTL it is.
 Probes = Mapping[int, Sequence[tuple[int, ProbeRecord]]]
 
 
@@ -76,10 +76,11 @@ def is_answered(probe: ProbeRecord) -> bool:
 
 def _by_ttl(trains: Sequence[TrainRecord]) -> Probes:
     found: dict[int, list[tuple[int, ProbeRecord]]] = {}
-    for number, train in enumerate(trains, start=1):
+    for train in trains:
         for probe in train.probes:
             if probe.HasField("sent_ns") and 1 <= probe.ttl <= MAX_TTL:
-                found.setdefault(probe.ttl, []).append((number, probe))
+                of_hop = found.setdefault(probe.ttl, [])
+                of_hop.append((len(of_hop) + 1, probe))
     return found
 
 

@@ -40,15 +40,12 @@ def route(measured: Measured) -> list[str]:
 
 
 def test_worked_example() -> None:
-    """Three links: everything up to TTL 30 leaves at once, later rounds go as far as needed."""
+    """Three links: three rounds up to TTL 16 and one behind it leave at once."""
     network = path([100.0, 100.0, 100.0])
     measured = measure(network)
-    assert [[p.ttl for p in train.probes] for train in network.sent] == [
-        list(range(1, 31)),
-        [1, 2, 3],
-        [1, 2, 3],
-    ]
-    assert len({train.flow for train in network.sent}) == 1
+    (train,) = network.sent
+    near = [ttl for ttl in range(1, 17) for _ in range(3)]
+    assert [probe.ttl for probe in train.probes] == [*near, *range(17, 31)]
     assert route(measured) == ["10.0.1.1", "10.0.2.1", str(TARGET)]
     result: Any = measured.result
     assert (result.hop_count, result.reached, result.end_reason) == (3, True, "reached")
@@ -56,6 +53,24 @@ def test_worked_example() -> None:
     assert measured.quality.word == Quality.WORD_GOOD
     # One way and back over three links of 1 ms.
     assert result.hops[2].answers[1].rtt_ns == pytest.approx(6 * MS, rel=0.05)
+
+
+def test_what_lies_far_is_made_up_for_as_far_as_needed() -> None:
+    network = path([100.0] * 18)
+    result: Any = measure(network, rounds="5").result
+    later = [[probe.ttl for probe in train.probes] for train in network.sent[1:]]
+    assert later == [[17, 17, 18, 18], [ttl for ttl in range(1, 19) for _ in range(2)]]
+    assert [[answer.round for answer in hop.answers] for hop in result.hops] == [
+        list(range(1, 6))
+    ] * 18
+    assert len({train.flow for train in network.sent}) == 1
+
+
+def test_syns_leave_a_round_at_a_time() -> None:
+    """A port that is open keeps silent to a second SYN of the flow."""
+    network = path([100.0] * 3)
+    measure(network, proto="tcp")
+    assert [len(train.probes) for train in network.sent] == [30, 3, 3]
 
 
 def test_syns_whose_ports_the_kernel_chose_may_have_gone_different_ways() -> None:
@@ -80,7 +95,7 @@ def test_a_silent_hop_is_listed_as_silent() -> None:
 def test_a_silent_destination_leaves_the_route_incomplete() -> None:
     network = path([100.0] * 4)
     network.nodes[-1].silent = True
-    measured = measure(network)
+    measured = measure(network, rounds="6")
     result: Any = measured.result
     assert (result.end_reason, result.reached, result.HasField("hop_count")) == (
         "incomplete",
@@ -91,7 +106,7 @@ def test_a_silent_destination_leaves_the_route_incomplete() -> None:
     assert measured.ending.end == End.END_DONE
     assert measured.quality.word == Quality.WORD_FAIR
     # Behind the last answer only gap_limit hops are asked again.
-    assert [len(train.probes) for train in network.sent] == [30, 8, 8]
+    assert [len(train.probes) for train in network.sent] == [62, 3 * 8]
 
 
 def test_all_silent() -> None:
@@ -152,13 +167,13 @@ def test_only_udp_waits_for_a_rationed_destination() -> None:
     for proto, waits in (("udp", True), ("icmp", False)):
         network = path([100.0] * 3)
         network.nodes[-1].tokens_per_s = 0.001
-        measure(network, proto=proto, rounds="2")
+        measure(network, proto=proto, rounds="4")
         assert [train.not_before_ns > 0 for train in network.sent] == [False, False, waits]
 
 
 def test_it_may_begin_behind_the_first_hop() -> None:
     network = path([100.0] * 5)
-    measured = measure(network, first_ttl="3")
+    measured = measure(network, first_ttl="3", rounds="4")
     assert {probe.ttl for train in network.sent[1:] for probe in train.probes} == {3, 4, 5}
     result: Any = measured.result
     assert [hop.ttl for hop in result.hops] == [3, 4, 5]
@@ -233,8 +248,8 @@ def test_a_link_too_narrow_for_the_probes_says_what_to_do() -> None:
 def test_nothing_is_looked_for_behind_a_router_that_says_no() -> None:
     network = path([100.0] * 5)
     network.nodes[2].refuse_code = 0
-    measured = measure(network)
-    assert [len(train.probes) for train in network.sent] == [30, 3, 3]
+    measured = measure(network, rounds="6")
+    assert [len(train.probes) for train in network.sent] == [62, 9]
     assert measured.quality.reasons[0] == "hop 3 says that the destination cannot be reached"
 
 
@@ -256,7 +271,8 @@ def test_a_router_that_forwards_a_used_up_ttl_is_no_loop() -> None:
     network.nodes[-1].silent = True
     observations: Any = measure(network).observations
     for train in observations.trains:
-        train.probes[1].quoted_ttl = 0
+        for asked in train.probes:
+            asked.quoted_ttl = asked.quoted_ttl if asked.ttl != 2 else 0
     result = estimate(observations, View(gap_limit=5))
     assert result.end_reason == "incomplete"
     assert [hop.passes_used_up_ttl for hop in result.hops] == [False, True, False, False]
@@ -320,22 +336,23 @@ def test_a_silent_hop_says_nothing_about_loss() -> None:
 def test_a_host_that_answers_a_few_of_a_burst_is_asked_again_later() -> None:
     network = path([100.0] * 3)
     network.nodes[-1].tokens_per_s = 1.0
-    measured = measure(network)
+    measured = measure(network, rounds="7")
     result: Any = measured.result
     assert result.hop_count == 3
     starts = [at - network.started_ns[0] for at in network.started_ns]
-    # Round 2 at once, round 3 after the miss in round 2.
+    # Rounds 4 to 6 at once, round 7 after their miss.
     assert starts[1] < 100 * MS
     assert starts[2] - starts[1] >= 1100 * MS
-    assert [bool(answer.address) for answer in result.hops[2].answers] == [True, False, True]
+    heard = [answer.round for answer in result.hops[2].answers if answer.address]
+    assert heard == [1, 2, 3, 7]
 
 
 def test_the_last_round_is_made_up_for_once() -> None:
     network = path([100.0] * 3)
     network.nodes[-1].tokens_per_s = 1.0
-    result: Any = measure(network, rounds="2").result
+    result: Any = measure(network, rounds="4").result
     assert [[p.ttl for p in train.probes] for train in network.sent[1:]] == [[1, 2, 3], [3]]
-    assert [a.round for a in result.hops[2].answers if a.address] == [1, 3]
+    assert [a.round for a in result.hops[2].answers if a.address] == [1, 2, 3, 5]
 
 
 def test_a_hop_that_answers_once_a_second_is_flagged_and_no_loss() -> None:
