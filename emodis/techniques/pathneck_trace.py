@@ -21,13 +21,16 @@ from emodis.techniques.stats import NS_PER_MS
 from emodis.wire.v1.techniques_pb2 import PathneckObservations
 
 KINDS = {"udp": Kind.UDP, "icmp": Kind.ICMP_ECHO}
-_FIRST_CHUNK = 4
+# Of the handful of answers that a destination has, a chunk takes two at most. Few routes are so
+# long that they end behind the narrow chunks.
+_CHUNK, _FAR_CHUNK = 2, 16
+_FAR_TTL = 18
 _WAIT_NS = 1_000 * NS_PER_MS
 _SETTLE_NS = 500 * NS_PER_MS
 # Nothing is looked for behind so many silent hops.
 _GAP_LIMIT = 5
-# No more chunks than 4, 4, 8, 16 and 18 hops fit into it.
-TRACE_LIMIT_S = 5.0
+# What the chunks of 50 hops take if each waits to its end.
+TRACE_LIMIT_S = 11.0
 
 
 class Limits(Protocol):
@@ -86,11 +89,11 @@ def horizon(observations: PathneckObservations) -> Horizon | None:
 
 
 def _chunks(max_ttl: int) -> Iterator[range]:
-    start, width = 1, _FIRST_CHUNK
+    start = 1
     while start <= max_ttl:
-        yield range(start, min(start + width, max_ttl + 1))
-        start += width
-        width = start - 1
+        end = start + (_CHUNK if start <= _FAR_TTL else _FAR_CHUNK)
+        yield range(start, min(end, max_ttl + 1))
+        start = end
 
 
 def _is_over(observations: PathneckObservations) -> bool:
