@@ -16,6 +16,7 @@ import attrs
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from emodis.client.exits import Exit, Trouble
+from emodis.client.render.bandwidth import ways
 from emodis.client.render.decoded import decoded
 from emodis.client.report import Report
 from emodis.techniques import registry
@@ -167,9 +168,10 @@ class Threshold:
     limit: float
 
     def holds(self, technique: str, result: Any) -> bool:
-        """Whether this result has the number, and it compares so."""
-        value = metrics_of(technique)[self.metric](result)
-        return value is not None and _COMPARE[self.compare](value, self.limit)
+        """Whether this result, in any direction that it has, has the number and it compares so."""
+        number = metrics_of(technique)[self.metric]
+        values = [number(one) for one in (ways(result) if technique == "igi" else [result])]
+        return any(v is not None and _COMPARE[self.compare](v, self.limit) for v in values)
 
 
 def parse(text: str, technique: str) -> Threshold:

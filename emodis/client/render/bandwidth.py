@@ -27,8 +27,8 @@ def sentence(report: Report, where: str, runs: Sequence[Decoded]) -> str:
         of_way = [
             attrs.evolve(run, value=value)
             for run in runs
-            for value in _ways(run.value)
-            if _is_upstream(value) == upstream and value.HasField("ptr_bps")
+            for value in ways(run.value)
+            if is_upstream(value) == upstream and value.HasField("ptr_bps")
         ]
         if of_way:
             clauses.append(_clause(report, of_way, "from you" if upstream else where, upstream))
@@ -60,7 +60,7 @@ def answer_bps(value: IgiResult) -> int:
 
 def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     """One line a run, also for those that found bounds only; rates in Mbit/s."""
-    values = [(run, value) for run in runs for value in _ways(run.value)]
+    values = [(run, value) for run in runs for value in ways(run.value)]
     fields = {
         "Mbit/s": "ptr_bps",
         "at least": "low_bps",
@@ -76,11 +76,11 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
         }
         fields = {**fields, **precise, "PTR": "ptr_bps"}
     headings = (*fields, "lost", "trains", "spoiled")
-    ways = any(_is_upstream(value) for _, value in values)
+    two_ways = any(is_upstream(value) for _, value in values)
     grid = Grid(
         [
             Column("agent", gives=True),
-            *([Column("way")] if ways else []),
+            *([Column("way")] if two_ways else []),
             *(Column(heading, right=True) for heading in headings),
             Column("quality"),
         ]
@@ -88,7 +88,7 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     for run, value in values:
         grid.add(
             report.agent_name(run.run.run.agent_id),
-            *(["from you" if _is_upstream(value) else "to you"] if ways else []),
+            *(["from you" if is_upstream(value) else "to you"] if two_ways else []),
             *(
                 megabits(getattr(value, name)) if value.HasField(name) else ""
                 for name in fields.values()
@@ -101,14 +101,15 @@ def bandwidth_grid(report: Report, runs: Sequence[Decoded]) -> Grid:
     return grid
 
 
-def _ways(value: IgiResult) -> list[Any]:
+def ways(value: IgiResult) -> list[Any]:
     """What was found in each direction."""
     if not value.HasField("upstream"):
         return [value]
     return [value, value.upstream] if value.phases else [value.upstream]
 
 
-def _is_upstream(value: IgiResult) -> bool:
+def is_upstream(value: IgiResult) -> bool:
+    """Whether the probes went from the host that asks to the agent."""
     return value.direction == "upstream"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from emodis.client.render.bandwidth import answer_bps
-from emodis.client.render.decoded import Decoded
 from emodis.client.render.drawing import bar, fitted
 from emodis.client.render.plot_gaps import Line
 from emodis.client.render.words import megabits, percent, rate
@@ -20,9 +19,8 @@ _LEAST_BAR_CELLS = 8
 _GROWTH_CELLS = 8
 
 
-def phase_lines(run: Decoded, width: int) -> list[Line]:
+def phase_lines(result: IgiResult, width: int) -> list[Line]:
     """The legend, a line a phase by the gap that left, and the turning point where it is."""
-    result: IgiResult = run.value
     # The search begins with it, and nothing else is as fast.
     burst = min(result.phases, key=lambda phase: phase.gap_in_ns, default=None)
     phases = sorted(result.phases, key=lambda phase: phase.gap_in_ns)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from emodis.client.render.answers import answers, place
+from emodis.client.render.bandwidth import is_upstream, ways
 from emodis.client.render.decoded import Decoded, decoded
 from emodis.client.render.plot_edges import branch_lines
 from emodis.client.render.plot_gaps import gap_lines
@@ -64,9 +65,10 @@ def _gaps(report: Report, runs: Sequence[Decoded], out: Console) -> None:
 
 def _phases(report: Report, runs: Sequence[Decoded], out: Console) -> None:
     for run in runs:
-        _head(report, run, out)
-        for line in phase_lines(run, _width(out)):
-            _print(line.text, out, "bold" if line.marked else "")
+        for value in ways(run.value):
+            _head(report, run, out, back=is_upstream(value))
+            for line in phase_lines(value, _width(out)):
+                _print(line.text, out, "bold" if line.marked else "")
 
 
 def _series(report: Report, runs: Sequence[Decoded], out: Console) -> None:
@@ -155,10 +157,10 @@ def _width(out: Console) -> int:
     return out.width if out.is_terminal else min(out.width, PIPE_COLUMNS)
 
 
-def _head(report: Report, run: Decoded, out: Console) -> None:
+def _head(report: Report, run: Decoded, out: Console, *, back: bool = False) -> None:
     out.print()
-    agent = report.agent_name(run.run.run.agent_id)
-    show_line(f"{agent} → {_end(report, run)}", out)
+    ends = [report.agent_name(run.run.run.agent_id), _end(report, run)]
+    show_line(" → ".join(reversed(ends) if back else ends), out)
 
 
 def _print(line: str, out: Console, style: str = "") -> None:

@@ -65,6 +65,16 @@ def test_one_agent_is_enough_and_is_named() -> None:
     assert held([parse("rtt_median>100ms", "ping")], [made]) == []
 
 
+def test_either_direction_is_enough() -> None:
+    both = igi(30_000_000)
+    both.upstream.CopyFrom(igi(2_000_000))
+    both.upstream.direction = "upstream"
+    made = report("igi", result("ams", both))
+    assert held([parse("ptr<5Mbit/s", "igi")], [made])
+    assert held([parse("ptr>20Mbit/s", "igi")], [made])
+    assert not held([parse("ptr<1Mbit/s", "igi")], [made])
+
+
 def test_a_destination_that_rations_its_answers_has_no_loss_to_compare() -> None:
     rationed = ping(loss_ratio=0.6)
     rationed.rate_limited_suspected = True

@@ -256,7 +256,7 @@ def test_what_cannot_be_drawn_is_tabled() -> None:
 
 
 def test_the_turning_point_stands_where_trains_stop_to_grow() -> None:
-    lines = phase_lines(Decoded(result("a", ping()), searched()), 80)
+    lines = phase_lines(searched(), 80)
     (marked,) = [number for number, line in enumerate(lines) if line.marked]
     assert all("+" in line.text for line in lines[3:marked])
     # 6 Mbit/s: 704 us.
@@ -264,13 +264,22 @@ def test_the_turning_point_stands_where_trains_stop_to_grow() -> None:
     assert [line.text[11:16].strip() for line in lines[marked + 1 :]] == ["710", "811"]
     precise = searched()
     precise.precise_bps = 7_500_000
-    sentence = next(
-        line.text for line in phase_lines(Decoded(result("a", ping()), precise), 80) if line.marked
-    )
+    sentence = next(line.text for line in phase_lines(precise, 80) if line.marked)
     assert "7.5 Mbit/s are available" in sentence
 
 
+def test_both_directions_are_drawn_each_under_its_own_heading() -> None:
+    both = searched()
+    both.upstream.CopyFrom(searched())
+    both.upstream.direction, both.upstream.ptr_bps = "upstream", 3_000_000
+    text = drawn(report("igi", result("ams", both), to_me=True), 80)
+    downstream, upstream = text.split("you → ams")
+    assert "ams → you" in downstream
+    assert "turning point: 6.0 Mbit/s are available" in downstream
+    assert "turning point: 3.0 Mbit/s are available" in upstream
+
+
 def test_a_search_without_a_turning_point_marks_none() -> None:
-    lines = phase_lines(Decoded(result("a", ping()), igi(None)), 80)
+    lines = phase_lines(igi(None), 80)
     assert not any(line.marked for line in lines)
-    assert phase_lines(Decoded(result("a", ping()), IgiResult()), 80) == []
+    assert phase_lines(IgiResult(), 80) == []
