@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import ClassVar
 
-import attrs
-
 from emodis.packets.model import Address
 from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
-from emodis.techniques.igi_directions import WAYS, name_of, one_way, own_host_to_blame, together
+from emodis.techniques.igi_directions import WAYS, one_way, together
 from emodis.techniques.igi_result import measured
 from emodis.techniques.igi_search import (
     PRECISE_BYTES,
@@ -116,13 +114,12 @@ class Igi(Skeleton[Parameters, IgiObservations, IgiResult]):
 
 
 def _evaluate(chosen: Parameters, observations: IgiObservations, *, upstream: bool) -> Measured:
-    found = measured(
+    return measured(
         observations,
         epsilon_ratio=chosen.epsilon_ratio,
         confirm=chosen.confirm,
-        direction=name_of(upstream),
+        upstream=upstream,
     )
-    return attrs.evolve(found, ending=own_host_to_blame(found.ending)) if upstream else found
 
 
 def _check_size(chosen: Parameters, version: int) -> None:

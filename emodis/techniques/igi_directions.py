@@ -8,7 +8,7 @@ import attrs
 
 from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.techniques.base import Measured
-from emodis.wire.v1.common_pb2 import BLAME_TARGET, END_DONE, Ending, Quality
+from emodis.wire.v1.common_pb2 import END_DONE, Ending, Quality
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiResult
 
 # What a search is for each choice; true: the client sends.
@@ -36,14 +36,6 @@ def one_way(
     except StopIteration as stop:
         observations: IgiObservations = stop.value
         return observations, now_ns
-
-
-def own_host_to_blame(ending: Ending) -> Ending:
-    """The sender is the client's host where the client sends."""
-    if ending.reason != "self_congested":
-        return ending
-    hint = "This host was too busy to keep its own pace; try again when it has less to do."
-    return Ending(end=ending.end, reason=ending.reason, hint=hint, blame=BLAME_TARGET)
 
 
 def together(down: Measured, up: Measured, observations: IgiObservations) -> Measured:

@@ -1,10 +1,11 @@
-"""What is said about a run of IGI/PTR: its numbers, how it ended, how good it is. Pure."""
+"""What is said about a run of IGI/PTR: its numbers, how good it is. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from emodis.techniques.base import Measured
+from emodis.techniques.igi_directions import name_of
 from emodis.techniques.igi_estimator import (
     LEAST_MODE_SHARE,
     Capacity,
@@ -21,9 +22,10 @@ from emodis.techniques.igi_estimator import (
 from emodis.techniques.igi_fit import fit, growths_of
 from emodis.techniques.igi_gaps import rises_ns
 from emodis.techniques.igi_precise import answer
-from emodis.techniques.skeleton import DONE, failed, grade
+from emodis.techniques.igi_verdict import Way, without_answer
+from emodis.techniques.skeleton import DONE, grade
 from emodis.techniques.stats import NS_PER_S, median
-from emodis.wire.v1.common_pb2 import BLAME_AGENT, BLAME_NETWORK, Ending, Quality
+from emodis.wire.v1.common_pb2 import Quality
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiPhase, IgiResult
 
 MOST_REORDERED_RATIO = 0.05
@@ -35,42 +37,20 @@ MOST_LATE_RATIO = 0.45
 # A range wider than this share of the answer is worth a word.
 WIDE_RANGE_RATIO = 0.5
 
-_STOPPED: dict[str, Ending] = {
-    "udp_blocked": failed(
-        "udp_blocked",
-        "TCP got through, but no UDP packet of three trains did; a firewall on the way or on this "
-        "host must let UDP in.",
-        BLAME_NETWORK,
-    ),
-    "all_lost": failed(
-        "all_lost", "Every packet of three trains in a row was lost; try again.", BLAME_NETWORK
-    ),
-    "self_congested": failed(
-        "self_congested",
-        "The sending host was too busy to keep its own pace; try again, or choose another agent.",
-        BLAME_AGENT,
-    ),
-}
-_LIMITS = {
-    "max_phases": "max_phases",
-    "max_time": "max_time_s",
-    "max_bytes": "max_bytes",
-    "min_rate": "min_rate_bps",
-}
-
 
 def measured(
-    observations: IgiObservations, *, epsilon_ratio: float, confirm: int, direction: str
+    observations: IgiObservations, *, epsilon_ratio: float, confirm: int, upstream: bool
 ) -> Measured:
     """Estimate everything from the trains of one run."""
     phases = phases_of(observations.trains)
     turning = turning_point(phases, epsilon_ratio=epsilon_ratio, confirm=confirm)
     result = _result(observations, phases, turning)
-    result.direction = direction
+    result.direction = name_of(upstream)
     result.relayed = observations.relayed
-    ending = _ending(observations, turning)
+    way = Way(upstream=upstream, relayed=observations.relayed)
+    found = turning.phase is not None
     return Measured(
-        ending=ending,
+        ending=DONE if found else without_answer(observations.stopped, way),
         result=result if phases else None,
         observations=observations,
         quality=_quality(observations, result),
@@ -154,21 +134,6 @@ def _phase(phase: Phase) -> IgiPhase:
 def _loss_ratio(paced: Sequence[Phase]) -> float:
     sent = sum(phase.sent for phase in paced)
     return max(0.0, 1 - sum(phase.arrivals for phase in paced) / sent) if sent else 0.0
-
-
-def _ending(observations: IgiObservations, turning: Turning) -> Ending:
-    if turning.phase is not None:
-        return DONE
-    stopped = _STOPPED.get(observations.stopped)
-    if stopped is not None:
-        return stopped
-    limit = _LIMITS.get(observations.stopped, "the search's limits")
-    return failed(
-        "not_converged",
-        f"No rate was found that the path carries before {limit} was reached; raise that, or "
-        "take the upper bound for the answer.",
-        BLAME_NETWORK,
-    )
 
 
 def _quality(observations: IgiObservations, result: IgiResult) -> Quality:

@@ -84,9 +84,11 @@ def test_what_was_found_one_way_is_kept_where_the_other_fails() -> None:
     measured = run(Path(up=None), direction="both")
     assert (measured.ending.end, measured.ending.reason) == (END_FAILED, "udp_blocked")
     assert measured.ending.hint.startswith("Upstream: ")
+    assert "reached the agent" in measured.ending.hint
     assert result(measured).ptr_bps == pytest.approx(40 * MBIT, rel=0.02)
     other = run(Path(down=None), direction="both")
     assert other.ending.hint.startswith("Downstream: ")
+    assert "on this host" in other.ending.hint
     assert result(other).upstream.ptr_bps == pytest.approx(10 * MBIT, rel=0.02)
 
 
