@@ -143,7 +143,8 @@ def checked(offer: PeerOffer) -> PeerOffer:
         hint = "igi needs a partner that listens; ask for it by `emodis-client request --tech igi`."
         raise PeerFailed("bad_params", hint, BLAME_US)
     if len(offer.token) != igi_keys.TOKEN_BYTES:
-        raise PeerFailed("bad_params", "The partner's token has the wrong length.", BLAME_US)
+        hint = "The partner's token has the wrong length; update the older side, agent or client."
+        raise PeerFailed("bad_params", hint, BLAME_US)
     return offer
 
 

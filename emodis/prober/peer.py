@@ -62,7 +62,10 @@ class Partnership:
         try:
             return self._measure(begin)
         except PeerProtocol as error:
-            hint = f"What listens at the other end does not keep to the protocol: {error}."
+            hint = (
+                f"What listens at the other end does not keep to the protocol: {error}; update the "
+                "older side, agent or client."
+            )
             raise PeerFailed("peer_protocol", hint) from error
         except PeerAborted as error:
             hint = f"The other end broke it off ({error.reason}); try again."

@@ -130,7 +130,10 @@ class Broute(PlanSkeleton[Parameters, BrouteObservations, BrouteResult]):
 
 
 def _not_by_agents() -> Measured:
-    hint = "direction=source is measured by the requester's own host, not by agents"
+    hint = (
+        "Ways out of a host are measured by that host, not by agents; ask with emodis-client, or "
+        "for direction=sink."
+    )
     return Measured(
         ending=failed("bad_params", hint, Blame.BLAME_US),
         result=None,

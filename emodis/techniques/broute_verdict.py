@@ -17,19 +17,39 @@ NO_MAP_HERE = _NO_MAP.format(who="this host one: --as-map FILE")
 
 def ending(observations: BrouteObservations, result: BrouteResult) -> Ending:
     if not result.branches:
-        missed = next((f": {m.agent_id}: {m.failure}" for m in observations.misses), "")
-        whose = "no agent has a route that shows the destination's edge"
-        if observations.source:
-            whose = "no route to a landmark shows the edge of this host"
-        return failed("too_few_routes", f"{whose}{missed}", Blame.BLAME_NETWORK)
+        return failed("too_few_routes", _too_few_routes(observations), Blame.BLAME_NETWORK)
     if all(branch.uncovered for branch in result.branches):
         return failed(
             "no_bandwidth",
-            f"ways {_whither(result)} were found, and none could be measured: "
-            f"{result.branches[0].uncovered}",
+            f"Ways {_whither(result)} were found, and none could be measured: "
+            f"{_fact(result.branches[0].uncovered)}; {_more(result.source)}, and let more of them "
+            "have their bandwidth measured (-o max_agents=20).",
             Blame.BLAME_NETWORK,
         )
     return DONE
+
+
+def _too_few_routes(observations: BrouteObservations) -> str:
+    """With the first route that failed, which often is why."""
+    missed = next((f": {m.agent_id}: {_fact(m.failure)}" for m in observations.misses), "")
+    more = _more(observations.source)
+    if observations.source:
+        return f"No route to a landmark shows the edge of this host{missed}; {more}."
+    return (
+        f"No agent has a route that shows the destination's edge{missed}; {more}, or have routes "
+        "traced anew (-o trace_max_age_s=0)."
+    )
+
+
+def _fact(failure: str) -> str:
+    """What went wrong, without the advice to whoever asks for that run alone."""
+    return failure.partition("; ")[0].rstrip(".")
+
+
+def _more(source: bool) -> str:
+    if source:
+        return "take more landmarks (--agents ALL; with measure, name more hosts)"
+    return "ask more agents (--agents ALL)"
 
 
 def quality(chosen: Parameters, observations: BrouteObservations, result: BrouteResult) -> Quality:

@@ -18,7 +18,7 @@ from emodis.techniques.base import BadParameters, Context, Conversation, Measure
 from emodis.techniques.kinds import Kinds
 from emodis.techniques.loss_estimator import TARGET_TTL, estimate, is_echo
 from emodis.techniques.parameters import choice, flag, real, whole
-from emodis.techniques.skeleton import DONE, Skeleton, failed, grade
+from emodis.techniques.skeleton import DONE, Skeleton, failed, grade, nothing_sent
 from emodis.wire.v1.common_pb2 import PACKET_KIND_ICMP, Blame, Body, Ending, Quality
 from emodis.wire.v1.loss_pb2 import LossObservations, LossParameters, LossResult
 from emodis.wire.v1.techniques_pb2 import ProbeRecord
@@ -155,7 +155,7 @@ def _ending(observations: LossObservations, result: LossResult) -> Ending:
             Blame.BLAME_AGENT,
         )
     if not result.sent:
-        return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+        return nothing_sent()
     if result.answered:
         return DONE
     for probe in (*probes, *_look(observations)):

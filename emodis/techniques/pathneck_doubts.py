@@ -10,7 +10,7 @@ from emodis.techniques.arrival import refused as is_refusal
 from emodis.techniques.pathneck_gaps import Readings, probe_proto
 from emodis.techniques.pathneck_surprises import too_big
 from emodis.techniques.segmentation import Threshold
-from emodis.techniques.skeleton import failed, grade
+from emodis.techniques.skeleton import failed, grade, nothing_sent
 from emodis.techniques.stats import median, scaled_mad
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
 from emodis.wire.v1.techniques_pb2 import (
@@ -26,8 +26,8 @@ _COARSE_RATIO = 0.4
 _DOUBTFUL = 0.6
 _WEAK = 0.3
 UNHEARD = (
-    "the client listens, but our probes or its answers do not get through: a firewall or NAT is "
-    "in the way"
+    "the client listens, but our probes or its answers do not get through: a firewall or NAT in "
+    "the way has to let UDP in"
 )
 
 
@@ -35,7 +35,7 @@ def failure(observations: PathneckObservations, readings: Readings) -> Ending:
     """Why there is no result; the nearest cause first."""
     probes = _all_probes(observations)
     if not any(probe.HasField("sent_ns") for probe in probes):
-        return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+        return nothing_sent()
     target, proto = observations.target, probe_proto(observations)
     refused = next((p for p in probes if is_refusal(p, target, proto=proto)), None)
     if refused is not None and not readings.kept:
@@ -43,12 +43,16 @@ def failure(observations: PathneckObservations, readings: Readings) -> Ending:
     if not any(probe.HasField("received_ns") for probe in probes):
         return failed(
             "icmp_silent",
-            "No router answered: Pathneck needs their answers; they or ours are filtered close by.",
+            "No router answered, and Pathneck needs their answers: probes or answers are dropped "
+            f"close by; try {_other(proto)}, or igi, which needs none of them.",
             Blame.BLAME_NETWORK,
         )
     if was_cut_short(observations):
         return failed(
-            "cut_short", "The run was stopped before enough trains were sent.", Blame.BLAME_US
+            "cut_short",
+            "The run was stopped before enough trains were sent; ask for fewer (-o trains=5), or "
+            "allow it more time (--timeout).",
+            Blame.BLAME_US,
         )
     if readings.discarded.count(gaps.SENDER) > len(readings.kept):
         return failed(
@@ -59,15 +63,22 @@ def failure(observations: PathneckObservations, readings: Readings) -> Ending:
     if readings.unstable:
         return failed(
             "route_unstable",
-            "Most trains took different routes, so their gaps do not compare.",
+            "Most trains took different routes, so their gaps do not compare; traceroute "
+            "-o mda=lite shows parallel routes, and igi measures the path as it is.",
             Blame.BLAME_NETWORK,
         )
     return failed(
         "too_few_gaps",
         "Trains could be measured at fewer than three places on the path, this host included: "
-        "the destination is too close, or too few routers answer.",
+        f"the destination is too close, or too few routers answer; try {_other(proto)}, or ask "
+        "igi or ping instead.",
         Blame.BLAME_NETWORK,
     )
+
+
+def _other(proto: str) -> str:
+    """What routers may answer that leave this unanswered."""
+    return "-o proto=udp" if proto == "icmp" else "-o proto=icmp"
 
 
 def quality(
@@ -145,12 +156,18 @@ def _about_hops(readings: Readings, result: PathneckResult) -> list[str]:
     if result.limiting_ttl and result.limiting_ttl not in readings.ttls:
         reasons.append(f"hop {result.limiting_ttl} answers too rarely to be measured")
     if result.last_link == "unmeasured":
-        reasons.append("the destination does not answer: its last link is not measured")
-        if result.cooperation == Cooperation.COOPERATION_UNANSWERED:
-            reasons.append(UNHEARD)
+        reasons.extend(_about_the_last_link(result))
     if 0 not in readings.ttls:
         reasons.append("the first link was not compared with what the host sends")
     return reasons
+
+
+def _about_the_last_link(result: PathneckResult) -> list[str]:
+    """A client that listens has been asked already, and only what is in the way can help it."""
+    said = "the destination does not answer: its last link is not measured"
+    if result.cooperation == Cooperation.COOPERATION_UNANSWERED:
+        return [said, UNHEARD]
+    return [f"{said} (`emodis-client request` on that host would measure it)"]
 
 
 def _about_times(readings: Readings, result: PathneckResult) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emodis.packets.model import ReplyKind
 from emodis.techniques import records, refusals
 from emodis.techniques.ping_statistics import Manner, is_answer
-from emodis.techniques.skeleton import DONE, failed, grade
+from emodis.techniques.skeleton import DONE, failed, grade, nothing_sent
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
 from emodis.wire.v1.techniques_pb2 import PingResult, ProbeRecord, TrainRecord
 
@@ -38,7 +38,7 @@ def ending(sent: Sequence[ProbeRecord], result: PingResult, manner: Manner) -> E
             Blame.BLAME_AGENT,
         )
     if not sent:
-        return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+        return nothing_sent()
     if result.answered:
         return DONE
     if result.ambiguous:
@@ -61,7 +61,10 @@ def ending(sent: Sequence[ProbeRecord], result: PingResult, manner: Manner) -> E
 def _unreachable(answer: ProbeRecord, manner: Manner) -> Ending:
     router = records.to_address(answer.address)
     if answer.icmp_code in _PROHIBITED_CODES[len(answer.address)]:
-        hint = f"{router} forbids {_PROBES[manner.proto]}."
+        hint = (
+            f"{router} forbids {_PROBES[manner.proto]}; try another -o proto, or ask who runs "
+            "that router."
+        )
         return failed("filtered", hint, Blame.BLAME_NETWORK)
     return refusals.ending(answer, size_option="payload_bytes")
 

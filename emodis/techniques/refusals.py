@@ -56,7 +56,15 @@ def among_losses(probes: Sequence[ProbeRecord]) -> list[str]:
 def ending(answer: ProbeRecord, *, size_option: str) -> Ending:
     """A run that such an answer has ended; `size_option` is what makes the probes smaller."""
     said = sentence(answer)
-    remedy = f"; give a smaller {size_option}" if reason(answer) == TOO_BIG else ""
-    nobody = answer.icmp_code in _NOBODY[len(answer.address)] and not remedy
-    blame = Blame.BLAME_TARGET if nobody else Blame.BLAME_NETWORK
-    return failed(reason(answer), f"{said}{remedy}.", blame)
+    code, version = answer.icmp_code, len(answer.address)
+    blame = Blame.BLAME_NETWORK
+    if reason(answer) == TOO_BIG:
+        remedy = f"give a smaller {size_option}"
+    elif code in _NO_ROUTE[version]:
+        remedy = "check the address, or ask who runs that router"
+    elif code in _NOBODY[version]:
+        remedy = "check the address, or ask who runs that host"
+        blame = Blame.BLAME_TARGET
+    else:
+        remedy = "ask who runs that router, which may forbid these probes"
+    return failed(reason(answer), f"{said}; {remedy}.", blame)

@@ -43,6 +43,15 @@ def failed(reason: str, hint: str, blame: Blame.ValueType) -> Ending:
     return Ending(end=End.END_FAILED, reason=reason, hint=hint, blame=blame)
 
 
+def nothing_sent() -> Ending:
+    """No probe of a run has left."""
+    hint = (
+        "No probe left the measuring host; its doctor says what is missing (`emodis-agent doctor`, "
+        "on a host of your own `emodis-client doctor`)."
+    )
+    return failed("send_failed", hint, Blame.BLAME_AGENT)
+
+
 def grade(fair: Sequence[str], poor: Sequence[str]) -> Quality:
     """The quality word that follows from reasons to doubt."""
     word = Quality.WORD_POOR if poor else Quality.WORD_FAIR if fair else Quality.WORD_GOOD

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emodis.techniques import records, refusals
-from emodis.techniques.skeleton import DONE, failed, grade
+from emodis.techniques.skeleton import DONE, failed, grade, nothing_sent
 from emodis.wire.v1.common_pb2 import Blame, Ending, Quality
 from emodis.wire.v1.techniques_pb2 import (
     ANSWER_MARK_NAT,
@@ -27,10 +27,11 @@ def ending(observations: TracerouteObservations, result: TracerouteResult) -> En
             return DONE
         return failed(
             "no_hop_answered",
-            "Not even the first router answered: probes or answers are dropped close by.",
+            "Not even the first router answered: probes or answers are dropped close by; try "
+            "another -o proto, and check the measuring host's firewall.",
             Blame.BLAME_NETWORK,
         )
-    return failed("send_failed", "No probe left the measuring host.", Blame.BLAME_AGENT)
+    return nothing_sent()
 
 
 def quality(observations: TracerouteObservations, result: TracerouteResult) -> Quality:

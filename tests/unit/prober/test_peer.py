@@ -246,7 +246,9 @@ def test_a_partner_that_talks_nonsense(words: bytes) -> None:
         far.hear()
         far.sock.sendall(words)
 
-    assert failure(babble).reason == "peer_protocol"
+    found = failure(babble)
+    assert found.reason == "peer_protocol"
+    assert "update the older side" in str(found)
 
 
 def test_a_partner_that_does_not_know_the_token() -> None:
@@ -271,11 +273,19 @@ def test_a_partner_that_breaks_it_off(said: str, reason: str) -> None:
     assert failure(refuse).reason == reason
 
 
-@pytest.mark.parametrize(("port", "token"), [(80, bytes(16)), (0, bytes(16)), (40000, b"")])
-def test_an_offer_that_is_none_is_not_followed(port: int, token: bytes) -> None:
+@pytest.mark.parametrize(
+    ("port", "token", "advice"),
+    [
+        (80, bytes(16), "ask for it by"),
+        (0, bytes(16), "ask for it by"),
+        (40000, b"", "update the older side"),
+    ],
+)
+def test_an_offer_that_is_none_is_not_followed(port: int, token: bytes, advice: str) -> None:
     with pytest.raises(PeerFailed) as caught:
         Rig().measure(port, token)
     assert caught.value.reason == "bad_params"
+    assert advice in str(caught.value)
 
 
 def test_a_run_that_nobody_wants_any_more_ends_while_it_waits() -> None:

@@ -312,6 +312,10 @@ def test_no_bandwidth_at_all_is_a_failure_that_keeps_its_tree() -> None:
     assert (found.ending.end, found.ending.reason) == (END_FAILED, "no_bandwidth")
     assert isinstance(found.result, BrouteResult)
     assert found.quality.word == Quality.WORD_POOR
+    assert found.ending.hint == (
+        "Ways in were found, and none could be measured: a102: no reply; ask more agents "
+        "(--agents ALL), and let more of them have their bandwidth measured (-o max_agents=20)."
+    )
 
 
 def test_what_travels_with_a_result_has_room_in_a_frame() -> None:
@@ -330,10 +334,15 @@ def test_what_travels_with_a_result_has_room_in_a_frame() -> None:
 
 
 def test_without_any_route_nobody_measures() -> None:
-    play = Play(agents=(102,), instead={("traceroute", "a102"): failure("no hop answered")})
+    said = "No hop answered: they are silent; try another -o proto."
+    play = Play(agents=(102,), instead={("traceroute", "a102"): failure(said)})
     found = play.one()
     assert (found.ending.end, found.ending.reason) == (END_FAILED, "too_few_routes")
-    assert "a102: no hop answered" in found.ending.hint
+    # With one advice, not two.
+    assert found.ending.hint == (
+        "No agent has a route that shows the destination's edge: a102: No hop answered: they are "
+        "silent; ask more agents (--agents ALL), or have routes traced anew (-o trace_max_age_s=0)."
+    )
     assert found.result is None
     assert len(play.children) == 1
 

@@ -151,6 +151,7 @@ def test_a_silent_destination_leaves_its_link_unmeasured() -> None:
     result: Any = measured.result
     assert (result.last_link, len(result.hops), result.bottleneck.ttl) == ("unmeasured", 5, 3)
     assert measured.quality.word == Quality.WORD_FAIR
+    assert any("`emodis-client request` on that host" in why for why in measured.quality.reasons)
 
 
 def test_where_nothing_can_be_muted_the_load_is_audible() -> None:
@@ -219,6 +220,16 @@ FAILURES = {
 }
 
 
+ADVICE = {
+    "icmp_silent": "; try -o proto=icmp",
+    "too_few_gaps": "; try -o proto=icmp, or ask igi or ping",
+    "unreachable(13)": "; ask who runs that router",
+    "self_congested": "; try when it is less busy",
+    "route_unstable": "; traceroute -o mda=lite",
+    "cut_short": "-o trains=5",
+}
+
+
 def failing(reason: str) -> Path:
     network = path(QUICK)
     if reason == "icmp_silent":
@@ -244,8 +255,20 @@ def test_each_failure_has_a_reason_a_hint_and_a_side(reason: str) -> None:
     assert measured.ending.end == End.END_FAILED
     assert (measured.ending.reason, measured.ending.blame) == (reason, FAILURES[reason])
     assert measured.ending.hint.endswith(".")
+    assert ADVICE[reason] in measured.ending.hint
     assert measured.result is None
     assert measured.quality.word == Quality.WORD_POOR
+
+
+def test_where_echo_requests_are_not_answered_either_udp_is_the_other_way() -> None:
+    assert "; try -o proto=udp" in measure(failing("icmp_silent"), proto="icmp").ending.hint
+
+
+def test_a_run_of_which_no_probe_left_sends_its_reader_to_the_doctor() -> None:
+    ending = PATHNECK.estimate(PATHNECK.call({}), b"").ending
+    assert (ending.reason, ending.blame) == ("send_failed", Blame.BLAME_AGENT)
+    assert "`emodis-agent doctor`" in ending.hint
+    assert "`emodis-client doctor`" in ending.hint
 
 
 def test_a_result_from_a_run_cut_short_is_poor() -> None:

@@ -165,6 +165,7 @@ def test_a_firewall_that_rejects_is_no_answer() -> None:
             "filtered",
             Blame.BLAME_NETWORK,
         )
+        assert "; try another -o proto" in measured.ending.hint
 
 
 def test_observations_of_the_first_version_can_still_be_estimated() -> None:

@@ -43,6 +43,7 @@ def test_every_refusal_has_a_reason_a_sentence_and_a_side(
     assert ending.hint.startswith(router)
     assert words in ending.hint
     assert ("give a smaller payload_bytes" in ending.hint) == (reason == "packet_too_big")
+    assert "; " in ending.hint, "nobody knows what to do"
 
 
 def test_a_hop_of_a_route_does_not_know_how_large_the_probe_was() -> None:

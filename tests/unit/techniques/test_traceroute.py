@@ -115,6 +115,7 @@ def test_all_silent() -> None:
         node.silent = True
     measured = measure(network)
     assert measured.ending.reason == "no_hop_answered"
+    assert "; try another -o proto, and check" in measured.ending.hint
     assert route(measured) == []
 
 

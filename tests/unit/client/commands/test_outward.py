@@ -150,7 +150,7 @@ def test_landmarks_that_do_not_answer(capsys: pytest.CaptureFixture[str]) -> Non
     rig = source_rig()
     rig.prober.outcomes = [silent, silent]
     assert rig.run("request", "--tech", "broute", "-o", "direction=source") == Exit.FAILED
-    assert "no route to a landmark shows the edge of this host" in capsys.readouterr().out
+    assert "No route to a landmark shows the edge of this host" in capsys.readouterr().out
 
 
 def test_an_interrupt_leaves_what_there_is() -> None:
