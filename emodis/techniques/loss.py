@@ -13,7 +13,7 @@ from typing import ClassVar
 import attrs
 
 from emodis.packets.model import Address, ReplyKind
-from emodis.techniques import loss_series, records, refusals
+from emodis.techniques import loss_series, paces, records, refusals
 from emodis.techniques.base import BadParameters, Context, Conversation, Measured, Spend
 from emodis.techniques.kinds import Kinds
 from emodis.techniques.loss_estimator import TARGET_TTL, estimate, is_echo
@@ -90,6 +90,10 @@ class Loss(Skeleton[Parameters, LossObservations, LossResult]):
             + _SPARE_S,
             sent_bytes=_most_probes(chosen) * _size_bytes(chosen, 6),
         )
+
+    def for_managers(self, call: Body) -> str:
+        """A faster series than everybody may have sent."""
+        return paces.for_managers(self._chosen(call).interval_s)
 
     def kinds(self, chosen: Parameters) -> Kinds:
         """Echo requests: the answers to others are rationed, and look like loss."""

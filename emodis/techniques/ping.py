@@ -14,7 +14,7 @@ from typing import ClassVar
 import attrs
 
 from emodis.packets.model import Address, Kind, Probe, Train
-from emodis.techniques import connections, ping_verdict, records
+from emodis.techniques import connections, paces, ping_verdict, records
 from emodis.techniques.base import Context, Conversation, Measured, Spend
 from emodis.techniques.parameters import By, choice, flag, real, whole
 from emodis.techniques.ping_statistics import Manner, estimate
@@ -34,8 +34,6 @@ _SPREAD = 0.1
 _KINDS = {"icmp": Kind.ICMP_ECHO, "udp": Kind.UDP, "tcp": Kind.TCP_SYN}
 # Both ICMP's and UDP's.
 _HEADER_BYTES = 8
-# What agents send for anybody; managers and a host's own user may go faster.
-_LEAST_REQUESTERS_INTERVAL_S = 0.1
 # A SYN with the usual options.
 _TCP_HEADER_BYTES = 40
 _IP_HEADER_BYTES = {4: 20, 6: 40}
@@ -89,10 +87,8 @@ class Ping(Skeleton[Parameters, PingObservations, PingResult]):
         )
 
     def for_managers(self, call: Body) -> str:
-        """Faster probes than everybody may have sent (TECHNIQUES.md 1, parameters)."""
-        if self._chosen(call).interval_s >= _LEAST_REQUESTERS_INTERVAL_S:
-            return ""
-        return f"an interval_s below {_LEAST_REQUESTERS_INTERVAL_S:g} s is for managers only"
+        """Faster probes than everybody may have sent."""
+        return paces.for_managers(self._chosen(call).interval_s)
 
     def talk(self, chosen: Parameters, context: Context) -> Conversation:
         """Send one train and summarise it."""
