@@ -49,6 +49,11 @@ class Manner:
     # Drawn, where there is a drawing for it.
     plot: bool = False
 
+    @property
+    def needs_observations(self) -> bool:
+        """A drawing may show what each probe met."""
+        return self.observations or self.plot
+
 
 @attrs.frozen(kw_only=True)
 class Order:
@@ -101,6 +106,8 @@ class Measuring:
         if self.order.direction in {"downstream", "both"}:
             wanted = request.build(self.order.wishes, self.call, os.urandom(IDEMPOTENCY_BYTES))
             self.reports.append(await self._ask(desk, wanted))
+            if self.order.manner.needs_observations:
+                await service.add_observations(desk, self.reports[-1])
         if isinstance(here, outward.OwnSide):
             here.join(self.reports[1:])
         return self.reports
@@ -200,7 +207,7 @@ def read_back(
             measurement_id,
             seen.take,
             follow=follow,
-            with_observations=manner.observations or manner.plot,
+            with_observations=manner.needs_observations,
         )
         await add_names(desk, [found])
         return found
@@ -266,6 +273,12 @@ def _check(order: Order, technique: Technique) -> None:
                 "this host would measure, too",
                 Exit.USAGE,
             )
+    if (wishes.detach or wishes.dry_run) and order.manner != Manner():
+        raise Trouble(
+            "--plot and --observations are for what was found; "
+            "`emodis-client results` has them for a measurement that was left running",
+            Exit.USAGE,
+        )
     # Also for what only the master resolves: no round trip for a name that cannot be one.
     request.build(wishes, Body(), b"")
 

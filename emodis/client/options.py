@@ -138,9 +138,11 @@ def observations_option(command: F) -> F:
 
 def plot_option(command: F) -> F:
     """Look at it rather than read it."""
-    return click.option("--plot", is_flag=True, help="Draw gaps, RTTs or paths, not tables.")(
-        command
-    )
+    return click.option(
+        "--plot",
+        is_flag=True,
+        help="Draw gaps, RTTs, paths, phases, losses or branches, not tables.",
+    )(command)
 
 
 def pairs(parameters: tuple[str, ...]) -> dict[str, str]:

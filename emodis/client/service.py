@@ -58,6 +58,21 @@ async def results(
     return await _gather(desk, call, Report(), watch)
 
 
+async def add_observations(desk: Desk, report: Report) -> None:
+    """Fetch what the probes of a measurement met, which a master keeps and does not send unasked.
+
+    Where that fails the report ends as the fetching did, and keeps what it had.
+    """
+    if report.finish.way is not Way.COMPLETE or not report.results:
+        return
+    full = await results(
+        desk, report.measurement_id, lambda _: None, follow=False, with_observations=True
+    )
+    for result in full.results.values():
+        report.add(result)
+    report.finish = full.finish
+
+
 async def one_run(desk: Desk, wanted: RunName, watch: Watch) -> Report:
     """A report with one run in it, and what its probes met.
 

@@ -11,7 +11,9 @@ from emodis.client.options import (
     general_options,
     ipv6_option,
     names_option,
+    observations_option,
     parameter_option,
+    plot_option,
     technique_option,
 )
 from emodis.client.shell import Shell
@@ -55,6 +57,8 @@ from emodis.client.shell import Shell
 @click.option("--explain", is_flag=True, help="Say why each agent was chosen, and what it covers.")
 @click.option("--dry-run", is_flag=True, help="Say who would measure and what it would cost.")
 @click.option("--detach", is_flag=True, help="Print the measurement's id and leave it running.")
+@plot_option
+@observations_option
 @fail_if_option
 @names_option
 @format_option
@@ -76,13 +80,15 @@ def request_command(
     explain: bool,
     dry_run: bool,
     detach: bool,
+    plot: bool,
+    observations: bool,
     fail_if: tuple[str, ...],
 ) -> int:
     """Have agents measure the path towards you, or towards DEST.
 
     Without DEST the agents probe this host, as the master sees it.
     """
-    from emodis.client.measuring import Order, carry_out
+    from emodis.client.measuring import Manner, Order, carry_out
     from emodis.client.options import pairs
     from emodis.client.request import Wishes
 
@@ -108,5 +114,6 @@ def request_command(
             fail_if=fail_if,
             listing=listing,
             explain=explain,
+            manner=Manner(observations=observations, plot=plot),
         ),
     )

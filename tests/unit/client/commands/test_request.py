@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
+import attrs
 import pytest
+from twisted.internet.defer import Deferred
 
+from emodis.client.calls import Call, ResultsCall
+from emodis.client.desk import Asking
 from emodis.client.exits import Exit, Trouble
-from emodis.client.finish import Finish, Way
+from emodis.client.finish import COMPLETE, Finish, Way
 from emodis.wire.v1.client_pb2 import (
     DIRECTION_DOWNSTREAM,
     DISCIPLINE_SYN,
     POLICY_LOCK,
+    ResultsBegin,
     ToClient,
 )
 from emodis.wire.v1.common_pb2 import (
@@ -30,6 +36,7 @@ from emodis.wire.v1.common_pb2 import (
     Code,
     End,
 )
+from emodis.wire.v1.techniques_pb2 import PingObservations
 from tests.unit.client.builders import (
     MS,
     accepted,
@@ -108,6 +115,9 @@ def test_words_for_agents_in_any_case(how: str) -> None:
         (["--tech", "ping", "--direction", "both"], ["at least one destination"]),
         (["--tech", "ping", "w1", "--direction", "both", "--detach"], ["--detach"]),
         (["--tech", "ping", "--policy", "wave"], ["wave"]),
+        (["--tech", "ping", "--detach", "--plot"], ["--plot", "emodis-client results"]),
+        (["--tech", "ping", "--plot", "--format", "json"], ["--plot"]),
+        (["--tech", "ping", "--observations"], ["--format json"]),
         ([], ["--tech"]),
     ],
 )
@@ -232,6 +242,66 @@ def test_detached_prints_the_id_alone(capsys: pytest.CaptureFixture[str]) -> Non
     rig = Rig(ScriptedMaster([accepted(call("ping")), selected("ams")]))
     assert rig.run("request", "--tech", "ping", "--detach") == Exit.OK
     assert capsys.readouterr().out == "m-1\n"
+
+
+@attrs.define(eq=False)
+class Keeper(ScriptedMaster):
+    """Has kept what it sent, and more."""
+
+    kept: list[ToClient] = attrs.field(factory=list)
+    kept_finish: Finish = COMPLETE
+
+    def asking(self, call: Call, on_message: Callable[[ToClient], None]) -> Deferred[Asking]:
+        if isinstance(call, ResultsCall):
+            self.script, self.finish = self.kept, self.kept_finish
+        return ScriptedMaster.asking(self, call, on_message)
+
+
+def with_observations() -> list[ToClient]:
+    kept = result("ams", ping())
+    observed = PingObservations(target=bytes([10, 6, 0, 2]))
+    observed.trains.add(t0_unix_ns=1).probes.add(ttl=64, sent_ns=7)
+    kept.outcome.observations = observed.SerializeToString()
+    begin = ResultsBegin(measurement_id="m-1", call=call("ping"))
+    return [ToClient(results_begin=begin), ToClient(result=kept), ended({END_DONE: 1})]
+
+
+def test_what_each_probe_met_is_fetched_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(Keeper(pings("ams"), kept=with_observations()))
+    words = ("request", "--tech", "ping", "--observations", "--format", "json")
+    assert rig.run(*words) == Exit.OK
+    asked, fetched = rig.master.asked
+    assert asked.HasField("request")
+    wanted = fetched.get_results
+    assert (wanted.measurement_id, wanted.with_observations) == ("m-1", True)
+    (measurement,) = json.loads(capsys.readouterr().out)["measurements"]
+    (train,) = measurement["runs"][0]["observations"]["trains"]
+    assert train["probes"][0]["sent_ns"] == 7
+
+
+def test_a_plot_draws_it(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(Keeper(pings("ams"), kept=with_observations()))
+    assert rig.run("request", "--tech", "ping", "--plot") == Exit.OK
+    out = capsys.readouterr().out
+    assert "ams → you" in out
+    assert "was not kept" not in out
+
+
+def test_nothing_is_fetched_that_nobody_wants_to_see() -> None:
+    rig = Rig(ScriptedMaster(pings("ams")))
+    assert rig.run("request", "--tech", "ping") == Exit.OK
+    assert len(rig.master.asked) == 1
+
+
+def test_what_had_arrived_is_drawn_where_the_rest_cannot_be_fetched(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gone = Finish(way=Way.LOST, text="the other side closed the connection")
+    rig = Rig(Keeper(pings("ams"), kept_finish=gone))
+    assert rig.run("request", "--tech", "ping", "--plot") == Exit.UNREACHABLE
+    out, err = capsys.readouterr()
+    assert out.startswith("The round trip to you takes 12.0 ms")
+    assert "the master is gone" in err
 
 
 def test_both_directions_this_host_first(capsys: pytest.CaptureFixture[str]) -> None:
