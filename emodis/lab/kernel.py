@@ -18,7 +18,6 @@ PR_SET_DUMPABLE, PR_SET_TIMERSLACK = 4, 29
 SIOCETHTOOL = 0x8946
 # ETHTOOL_STSO, SGSO, SGRO, SSG, STXCSUM: in this order, each needs the one after it.
 OFFLOADS = (0x1F, 0x24, 0x2C, 0x19, 0x17)
-IFNAME_BYTES = 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.unshare.argtypes = [ctypes.c_int]

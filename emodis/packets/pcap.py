@@ -16,8 +16,6 @@ SNAP_BYTES = 65535
 
 _FILE = struct.Struct("<IHHiIII")
 _RECORD = struct.Struct("<IIII")
-FILE_HEADER_BYTES = _FILE.size
-RECORD_HEADER_BYTES = _RECORD.size
 _VERSION = (2, 4)
 
 

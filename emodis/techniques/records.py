@@ -1,11 +1,11 @@
-"""Train outcomes as stored observations, and back: nothing an estimator needs is lost.
+"""Train outcomes as stored observations: nothing an estimator needs is lost.
 
 A record's times are relative to its own `t0_unix_ns`, the earliest time in it.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from emodis.packets.model import (
     Address,
@@ -14,7 +14,6 @@ from emodis.packets.model import (
     Mark,
     MplsLabel,
     Probe,
-    Reply,
     ReplyKind,
     Train,
     TrainOutcome,
@@ -62,7 +61,6 @@ _ROLES = (
     INTERFACE_ROLE_OUTGOING,
     INTERFACE_ROLE_NEXT_HOP,
 )
-_MARKS_BY_NUMBER = {number: mark for mark, number in _MARKS.items()}
 
 
 def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
@@ -86,24 +84,6 @@ def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
         cut_short=outcome.cut_short,
         flow=train.flow,
         by_connect=outcome.by_connect,
-    )
-
-
-def to_outcome(record: TrainRecord) -> TrainOutcome:
-    """The outcome that a record was made of.
-
-    Raises:
-        ValueError: if an address has an impossible length or an ICMP type is none of ours.
-    """
-    return TrainOutcome(
-        echoes=tuple(_echo(probe, record.t0_unix_ns) for probe in record.probes),
-        kernel_tx=record.kernel_tx,
-        kernel_rx=record.kernel_rx,
-        duplicates=record.duplicates,
-        unmatched=record.unmatched,
-        receive_drops=record.receive_drops,
-        cut_short=record.cut_short,
-        by_connect=record.by_connect,
     )
 
 
@@ -191,55 +171,4 @@ def _interface_entry(info: InterfaceInfo) -> InterfaceEntry:
         address=b"" if info.address is None else info.address.packed,
         name=info.name,
         mtu_bytes=info.mtu_bytes,
-    )
-
-
-def _interface(entry: InterfaceEntry) -> InterfaceInfo:
-    return InterfaceInfo(
-        role=_ROLES.index(entry.role),
-        index=entry.index if entry.HasField("index") else None,
-        address=to_address(entry.address),
-        name=entry.name,
-        mtu_bytes=entry.mtu_bytes if entry.HasField("mtu_bytes") else None,
-    )
-
-
-def _echo(record: ProbeRecord, t0_ns: int) -> Echo:
-    return Echo(
-        sent_ns=record.sent_ns + t0_ns if record.HasField("sent_ns") else None,
-        reply=_reply(record, t0_ns),
-        queued_ns=record.queued_ns + t0_ns if record.HasField("queued_ns") else None,
-    )
-
-
-def _reply(record: ProbeRecord, t0_ns: int) -> Reply | None:
-    if not record.HasField("received_ns"):
-        return None
-    kind = reply_kind(record)
-    if kind is None:
-        raise ValueError(f"ICMP type {record.icmp_type} is no answer to a probe")
-    return Reply(
-        received_ns=record.received_ns + t0_ns,
-        address=ip_address(record.address),
-        kind=kind,
-        icmp_type=record.icmp_type,
-        icmp_code=record.icmp_code,
-        ttl=record.reply_ttl,
-        quoted_ttl=record.quoted_ttl if record.HasField("quoted_ttl") else None,
-        # Marks newer than this version are left out.
-        marks=frozenset(
-            _MARKS_BY_NUMBER[mark] for mark in record.marks if mark in _MARKS_BY_NUMBER
-        ),
-        mpls=tuple(
-            MplsLabel(
-                label=entry.label,
-                traffic_class=entry.traffic_class,
-                bottom=entry.bottom,
-                ttl=entry.ttl,
-            )
-            for entry in record.mpls
-        ),
-        # As are roles.
-        interfaces=tuple(_interface(one) for one in record.interfaces if one.role in _ROLES),
-        far_ns=record.far_ns if record.HasField("far_ns") else None,
     )

@@ -14,7 +14,7 @@ from scapy.utils import PcapReader
 
 from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
-from emodis.packets.pcap import FILE_HEADER_BYTES
+from emodis.packets.pcap import LinkType, file_header
 from emodis.prober.capture import UNABLE
 
 pytestmark = pytest.mark.lab
@@ -108,7 +108,7 @@ def test_without_raw_sockets_the_result_says_that_there_is_no_capture(
     (run,) = json.loads(done.stdout)["measurements"][0]["runs"]
     assert run["transport"] == "unprivileged"
     assert UNABLE in run["quality"]["reasons"]
-    assert capture.stat().st_size == FILE_HEADER_BYTES
+    assert capture.stat().st_size == len(file_header(LinkType.RAW))
 
 
 def test_a_capture_that_cannot_be_written_is_said_before_anything_is_sent(

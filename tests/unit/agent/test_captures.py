@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from emodis.agent.captures import Captures
-from emodis.packets.pcap import FILE_HEADER_BYTES
+from emodis.packets.pcap import LinkType, file_header
 from emodis.wire.v1.common_pb2 import RunKey
+
+EMPTY_BYTES = len(file_header(LinkType.RAW))
 
 
 def run(number: int = 0, measurement: str = "m-1") -> RunKey:
@@ -18,7 +20,7 @@ def test_every_run_has_a_file_of_its_own(tmp_path: Path) -> None:
     path = Path(captures.file_for(run(3)))
     assert path.parent == tmp_path
     assert path.name == "emodis-m-1-2-3-0.pcap"
-    assert path.stat().st_size == FILE_HEADER_BYTES
+    assert path.stat().st_size == EMPTY_BYTES
     assert complaints == []
 
 
@@ -33,7 +35,7 @@ def test_a_masters_word_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_oldest_make_room_and_what_is_not_ours_stays(tmp_path: Path) -> None:
-    captures = Captures(tmp_path, print, kept_bytes=2 * FILE_HEADER_BYTES)
+    captures = Captures(tmp_path, print, kept_bytes=2 * EMPTY_BYTES)
     other = tmp_path / "precious.pcap"
     other.write_bytes(bytes(1000))
     paths = []

@@ -7,7 +7,7 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import PcapReader
 
-from emodis.packets.pcap import FILE_HEADER_BYTES, LinkType, file_header, record, records
+from emodis.packets.pcap import LinkType, file_header, record, records
 
 AT_NS = 1_700_000_000_123_456_789
 PROBE = bytes(IP(src="10.0.0.1", dst="10.0.0.2", ttl=3) / UDP(sport=5000, dport=33434) / b"load")
@@ -40,7 +40,7 @@ def test_ethernet_frames(tmp_path: Path) -> None:
 def test_a_record_that_is_cut_off_is_left_out(tmp_path: Path) -> None:
     data = written(tmp_path / "x", LinkType.RAW, (1, PROBE), (2, ECHO)).read_bytes()
     assert list(records(data[:-1], LinkType.RAW)) == [(1, PROBE)]
-    assert list(records(data[: FILE_HEADER_BYTES + 5], LinkType.RAW)) == []
+    assert list(records(data[: len(file_header(LinkType.RAW)) + 5], LinkType.RAW)) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 24, file_header(LinkType.ETHERNET)])

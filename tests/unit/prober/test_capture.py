@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from emodis.packets.pcap import FILE_HEADER_BYTES, RECORD_HEADER_BYTES, LinkType, records
+from emodis.packets.pcap import LinkType, file_header, record, records
 from emodis.packets.tape import Tape
 from emodis.prober.capture import FULL, UNABLE, Capture, prepare
 
@@ -69,7 +69,7 @@ def test_nothing_is_recorded_without_a_path() -> None:
 
 def test_a_full_capture_is_what_came_first_and_says_so(path: Path) -> None:
     transport = Recorder()
-    room = FILE_HEADER_BYTES + 2 * (RECORD_HEADER_BYTES + 3)
+    room = len(file_header(LinkType.RAW)) + 2 * len(record(1, b"one"))
     with Capture(str(path), transport, max_bytes=room) as capture:
         transport.hear((1, b"one"), (2, b"four"), (3, b"xyz"))
         capture.keep()
