@@ -39,7 +39,6 @@ TOGETHER = {
             "held_up",
             "igi",
             "ipv6",
-            "loss",
             "main_job",
             "pathneck",
             "unprivileged.py",

@@ -34,6 +34,8 @@ _LEAST_TRUNCATED = 3
 # the muted load was dropped.
 _CONTROL_RATIO = 2.0
 _CONTROL_SIGMAS = 6.0
+# Gaps of audible trains that the links themselves make differ by no more, whatever their packets.
+_ALIKE_RATIO = 0.7
 
 
 def build(observations: PathneckObservations, readings: Readings) -> PathneckResult | None:
@@ -127,7 +129,8 @@ def mute_is_filtered(readings: Readings, controls: Sequence[PathneckTrain]) -> b
 
     A firewall that checks sums has then dropped the load: head and tail travel on with the hole
     it left between them, and links behind it are not probed at all. The shortest audible gap
-    counts: a longer one may have met cross traffic.
+    counts: a longer one may have met cross traffic. Where the answers to the load queue on a slow
+    way back, the tail's behind them, large packets with their shorter answers stretch far less.
     """
     if len(readings.ttls) < LEAST_PLACES or not readings.kept:
         return False
@@ -144,6 +147,8 @@ def mute_is_filtered(readings: Readings, controls: Sequence[PathneckTrain]) -> b
             continue
         beyond_noise_ns = max(step_ns(level_ns), _CONTROL_SIGMAS * found.mad_ns[position])
         if min(audible) <= max(_CONTROL_RATIO * level_ns, level_ns + beyond_noise_ns):
+            break
+        if min(audible) < _ALIKE_RATIO * max(audible):
             break
         grown += 1
     return grown > 0

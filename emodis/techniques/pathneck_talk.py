@@ -39,8 +39,9 @@ _MOST_GROWTHS = 2
 # A tail lost in so many trains running, whatever the pause, is a queue shorter than the train.
 _LOST_TAILS = 3
 _LEAST_LOAD_PACKETS = 10
-# Audible trains that must agree before the load is called filtered.
-_CONTROLS = 2
+# Audible trains come in packets of two sizes: an answer has 576 bytes at most (RFC 1812, 4.3.2.3),
+# so large packets bring far fewer bytes back.
+_SMALL_BYTES, _LARGE_BYTES = 500, 1400
 # A bottleneck less certain than this is not looked into.
 _SURE = 0.6
 # Spaced load packets leave one by one, or in groups so far apart; so many groups make a spacing.
@@ -202,14 +203,18 @@ class _Course:
     def _mute_fails(self) -> Generator[Train, TrainOutcome, bool]:
         """Send a train whose load is heard at the destination, last of all, and compare.
 
-        One that is stretched may have met cross traffic; only a second one makes it certain.
+        One that is stretched may have met cross traffic, or the answers to it a slow way back; only
+        a second one, in packets of another size, makes it certain.
         """
-        for _ in range(_CONTROLS):
-            train = self._next_train(muted=False, is_last=True)
+        own = (self.load_packets, self.load_size_bytes)
+        for packets, size_bytes in (own, self._resized(*own)):
+            train = self._next_train(
+                muted=False, is_last=True, load_packets=packets, load_size_bytes=size_bytes
+            )
             if self.over or len(self.good) < LEAST_VALID or not self._fits(train):
                 return False
             outcome = yield train
-            record = self._record(train, outcome)
+            record = self._record(train, outcome, load_packets=packets, load_size_bytes=size_bytes)
             record.discarded = gaps.CONTROL
             self.over = record.train.cut_short
             if self.over or gaps.held_up(record):
@@ -217,6 +222,14 @@ class _Course:
             if not mute_is_filtered(gaps.read(self.observations), controls(self.observations)):
                 return False
         return True
+
+    def _resized(self, packets: int, size_bytes: int) -> tuple[int, int]:
+        """As many bytes in packets of the other size; none that some link may find too large."""
+        if self.shrunk:
+            return packets, size_bytes
+        middle_bytes = (_SMALL_BYTES + _LARGE_BYTES) // 2
+        size = _LARGE_BYTES if size_bytes < middle_bytes else _SMALL_BYTES
+        return max(1, round(packets * size_bytes / size)), size
 
     def _look_into(self) -> Generator[Train, TrainOutcome, None]:
         """Trains of another size and another spacing, which tell why the bottleneck is one."""
@@ -279,10 +292,12 @@ class _Course:
         muted: bool,
         is_last: bool = False,
         load_packets: int | None = None,
+        load_size_bytes: int | None = None,
         spacing_ns: float = 0,
     ) -> Train:
         hops, size = self.horizon.hops, self.observations.measurement_size_bytes
-        load = Probe(ttl=_LOAD_TTL, size_bytes=self.load_size_bytes, muted=muted)
+        load_bytes = self.load_size_bytes if load_size_bytes is None else load_size_bytes
+        load = Probe(ttl=_LOAD_TTL, size_bytes=load_bytes, muted=muted)
         count = self.load_packets if load_packets is None else load_packets
         probes = (
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(1, hops + 1)),
@@ -333,13 +348,20 @@ class _Course:
         return start_ns + max(max(times_ns) + self._tail_wait_ns, train.not_before_ns)
 
     def _record(
-        self, train: Train, outcome: TrainOutcome, *, load_packets: int | None = None
+        self,
+        train: Train,
+        outcome: TrainOutcome,
+        *,
+        load_packets: int | None = None,
+        load_size_bytes: int | None = None,
     ) -> PathneckTrain:
         record = self.observations.trains.add()
         record.train.CopyFrom(records.to_record(train, outcome))
         record.hops = self.horizon.hops
         record.load_packets = self.load_packets if load_packets is None else load_packets
-        record.load_size_bytes = self.load_size_bytes
+        record.load_size_bytes = (
+            self.load_size_bytes if load_size_bytes is None else load_size_bytes
+        )
         awaited = train.awaited or ()
         answered = all(outcome.echoes[i].reply is not None for i in awaited)
         self._tail_wait_ns = 0 if answered else train.wait_ns

@@ -258,6 +258,36 @@ def test_a_load_too_large_for_a_link_is_sent_in_smaller_packets(lab: Lab) -> Non
     assert found.result["last_link"] == "measured"
 
 
+def test_trains_over_a_route_that_changes_say_so_or_are_of_one_route(lab: Lab) -> None:
+    with flap(lab) as flapping:
+        found = measure(lab, "h1", (*TRAINS, "cause=off"), "turn")["turn"]
+        flapping.terminate()
+    if found.run["end"] == "failed":
+        assert found.run["reason"] == "route_unstable"
+    else:
+        assert "took another route" in found.doubts or "different routes" in found.doubts
+
+
+def test_a_token_bucket_shows_to_trains_that_are_four_times_as_long(lab: Lab) -> None:
+    """62.5 kB pass it freely: a train of 30 kB sees a fast link, one of 280 kB the slow one."""
+    short = measure(lab, "h1", (*TRAINS, "cause=off"), "bucket")["bucket"]
+    assert short.result["bottleneck"] is None or short.result["bottleneck"]["ttl"] < 4
+    asked = (*TRAINS, "load_packets=200", "load_size_bytes=1400", "trains=5", "cause=off")
+    long = measure(lab, "h1", asked, "bucket")["bucket"]
+    found = long.result["bottleneck"]
+    assert found["ttl"] == 4
+    assert found["bound_bps"] >= 0.95 * lab.truth("h1", "bucket").choke.capacity_ip_bps
+    assert long.run["cost"]["sent_bytes"] <= 3_000_000
+
+
+def test_traffic_on_the_way_back_is_no_bottleneck(lab: Lab) -> None:
+    """The last link has 20 Mbit/s, of which others use 14 towards h1."""
+    found = measure(lab, "h1", TRAINS, "back")["back"]
+    if found.result["bottleneck"] is not None:
+        assert found.result["bottleneck"]["ttl"] in {1, 4}
+        assert found.result["bottleneck"]["cause"] != "load"
+
+
 @pytest.fixture(scope="module")
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A master, and an agent where h1 is."""
@@ -294,6 +324,37 @@ def test_bandwidth_of_a_path_that_loses_at_random_is_given_with_a_doubt(
     assert "of the probes were lost" in found.doubts
     if found.run["end"] == "done":
         assert "unless that is random, it is far less" in found.sentence
+
+
+def test_bandwidth_over_a_route_that_changes(lab: Lab, deployed: Deployment) -> None:
+    """Both ways are alike, so the answer holds; what is lost at a change is said."""
+    with flap(lab) as flapping:
+        found = igi(deployed, "turn")
+        flapping.terminate()
+    if found.run["end"] == "done":
+        truth = lab.truth("a1", "turn").tight.avail_ip_bps
+        assert found.result["ptr_bps"] == pytest.approx(truth, rel=0.25)
+    else:
+        assert found.run["hint"]
+
+
+def test_bandwidth_of_a_link_that_others_fill(deployed: Deployment) -> None:
+    found = igi(deployed, "full", "max_time_s=5")
+    if found.run["end"] == "done":
+        # Trains push others aside, so there is an answer; it is never given without a doubt.
+        assert found.run["quality"]["word"] != "good"
+    else:
+        assert found.run["hint"]
+
+
+def test_bandwidth_behind_a_token_bucket(deployed: Deployment) -> None:
+    found = igi(deployed, "bucket")
+    truth = deployed.lab.truth("a1", "bucket").tight.avail_ip_bps
+    if found.run["end"] == "done":
+        within = found.result["ptr_bps"] == pytest.approx(truth, rel=0.25)
+        assert within or "a token bucket?" in found.doubts
+    else:
+        assert found.run["hint"]
 
 
 def test_probes_of_bandwidth_too_large_for_a_link(deployed: Deployment) -> None:

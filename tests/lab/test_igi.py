@@ -79,12 +79,12 @@ def ask(emodis: Deployment, *options: str) -> dict[str, Any]:
     return {"exit": done.returncode, **run}
 
 
-def error(emodis: Deployment, run: dict[str, Any]) -> float:
+def error(emodis: Deployment, run: dict[str, Any], answer: str = "ptr_bps") -> float:
     """Relative to what is available at the size of the probes."""
     assert run["end"] == "done", run
     size_bytes = run["result"]["phases"][-1]["size_bytes"]
     truth = emodis.lab.truth("h1", "h2", packet_bytes=size_bytes).tight.avail_ip_bps
-    return float(run["result"]["ptr_bps"] / truth - 1)
+    return float(run["result"][answer] / truth - 1)
 
 
 @pytest.mark.parametrize("capacity", [10, 100])
@@ -100,3 +100,9 @@ def test_a_loaded_link(tmp_path: Path) -> None:
     with deployed(tmp_path, 10 * MBIT, 3 * MBIT) as emodis:
         errors = [error(emodis, ask(emodis)) for _ in range(5)]
         assert abs(median(errors)) <= 0.25
+        precise = ask(emodis, "-o", "precise=true")
+        assert abs(error(emodis, precise, "precise_bps")) <= 0.25
+        found = precise["result"]
+        assert found["precise_low_bps"] <= found["precise_bps"] <= found["precise_high_bps"]
+        assert precise["cost"]["sent_bytes"] <= 3_100_000
+        assert precise["duration_ns"] <= 20e9

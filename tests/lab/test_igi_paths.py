@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 from emodis.lab import topofile
 from emodis.lab.deployment import Deployment
 from emodis.lab.lab import Lab
+from tests.support.hog import hog
 
 pytestmark = pytest.mark.lab
 # Each agent behind a router of its own; what is special about its path is the link r0 comes after.
@@ -59,22 +57,6 @@ WAYS = {
     "rough": (20, "loss_up_ratio = 0.05\nreorder_up_ratio = 0.1\nreorder_by_s = 0.002", 6),
     "tight": (40, "", 24),
 }
-# In real time above every prober, on every processor, 4 ms of 24.
-HOG = """
-import os, time
-os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
-parent = os.getpid()
-for place in os.sched_getaffinity(0):
-    if not os.fork():
-        os.sched_setaffinity(0, {place})
-        while os.getppid() == parent:
-            end_s = time.monotonic() + 0.004
-            while time.monotonic() < end_s:
-                pass
-            time.sleep(0.02)
-print("ready", flush=True)
-time.sleep(600)
-"""
 
 
 def paths() -> str:
@@ -127,19 +109,8 @@ def test_hard_paths_are_measured_within_what_is_promised_of_them(emodis: Deploym
 
 
 def test_a_sender_that_is_held_up_says_so_and_nothing_wrong(emodis: Deployment) -> None:
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
-    except PermissionError:
-        pytest.skip("this user has no real-time priority")
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    command = [sys.executable, "-c", HOG]
-    with emodis.lab.popen("h2", command, stdout=subprocess.PIPE, text=True) as hog:
-        try:
-            assert hog.stdout is not None
-            assert hog.stdout.readline() == "ready\n"
-            runs = asked(emodis)
-        finally:
-            hog.kill()
+    with hog(emodis.lab, "h2"):
+        runs = asked(emodis)
     rough = runs["rough"]
     if rough["end"] == "done":
         assert abs(error(emodis, "rough", rough)) <= 0.35

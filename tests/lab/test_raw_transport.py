@@ -387,13 +387,14 @@ def test_all_answers_are_found_in_a_flood_of_answers_to_others(path_lab: Lab) ->
 LATE = """
 transport.begin(there, max_bytes=0)
 first = shown(fly(probes(range(1, 7)), wait_ns=0))
-second = shown(fly(probes(range(1, 7)), flow=1))
+second = shown(fly(probes(range(1, 7)), flow=FLOW))
 print(json.dumps([first, second]))
 """
 
 
-def test_late_answers_of_the_train_before_disturb_nobody(path_lab: Lab) -> None:
-    _, second = flown(path_lab, LATE)
+@pytest.mark.parametrize("flow", [0, 1])
+def test_late_answers_of_the_train_before_disturb_nobody(path_lab: Lab, flow: int) -> None:
+    _, second = flown(path_lab, LATE.replace("FLOW", str(flow)))
     assert all(echo["reply"] for echo in second["echoes"])
     assert second["unmatched"] == second["duplicates"] == 0
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
+import attrs
 import pytest
 
 from emodis.packets.model import Kind, Train, TrainOutcome
@@ -257,6 +258,35 @@ def test_one_audible_train_that_meets_traffic_accuses_no_firewall() -> None:
     quiet = path(QUICK)
     observations = talk(Unlucky(links=quiet.links, nodes=quiet.nodes))
     assert words(observations) == [""] * 5 + ["control"] * 2
+
+
+class SlowBack(Path):
+    """Answers come home one after the other over a link of 3 Mbit/s."""
+
+    def carry(self, train: Train) -> TrainOutcome:
+        outcome = super().carry(train)
+        free_ns = 0
+        replies = {}
+        heard = [(echo.reply, i) for i, echo in enumerate(outcome.echoes) if echo.reply is not None]
+        for reply, i in sorted(heard, key=lambda one: one[0].received_ns):
+            size_bytes = min(train.probes[i].size_bytes + 28, 576)
+            free_ns = max(free_ns, reply.received_ns) + round(size_bytes * 8 * S / 3e6)
+            replies[i] = attrs.evolve(reply, received_ns=free_ns)
+        echoes = (attrs.evolve(echo, reply=replies.get(i)) for i, echo in enumerate(outcome.echoes))
+        return attrs.evolve(outcome, echoes=tuple(echoes))
+
+
+def test_answers_that_queue_on_a_slow_way_back_accuse_no_firewall() -> None:
+    """Where a host answers all of an audible load, its tail's answer waits behind those."""
+    quick = path(QUICK)
+    network = SlowBack(links=quick.links, nodes=quick.nodes)
+    observations = talk(network)
+    assert words(observations) == [""] * 5 + ["control"] * 2
+    small, large = [train for train in network.sent if is_audible(train)]
+    assert [train.probes[6].size_bytes for train in (small, large)] == [500, 1400]
+    assert sum(p.size_bytes for p in large.probes) == pytest.approx(
+        sum(p.size_bytes for p in small.probes), rel=0.05
+    )
 
 
 def test_no_train_is_sent_where_nobody_answers() -> None:
