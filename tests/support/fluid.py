@@ -19,6 +19,8 @@ T = TypeVar("T")
 S = 1_000_000_000
 MS = 1_000_000
 TARGET = IPv4Address("10.9.9.9")
+# An ICMP error with the header it quotes and eight bytes more.
+ANSWER_BYTES = 56
 
 
 @attrs.define(kw_only=True)
@@ -70,6 +72,9 @@ class Link:
     mtu_bytes: int = 1500
     # What passes at once after a rest.
     bucket_bytes: int = 0
+    # As `load`, on the way back; answers queue behind it.
+    back_load: float = 0.0
+    back_size_bytes: int = 1000
 
 
 @attrs.define(kw_only=True)
@@ -151,6 +156,9 @@ class Path:
             ]
             arrived = [(i, at_ns + link.delay_ns, ttl) for i, at_ns, ttl in arrived]
             flying = self._answer(train, hop, node, arrived, replies)
+        for hop in range(len(self.links), 0, -1):
+            if self.links[hop - 1].back_load:
+                self._bring_back(hop, replies)
         return departed_ns, replies
 
     def _fitting(
@@ -266,6 +274,30 @@ class Path:
             quoted_ttl=1 if icmp_type else None,
         )
 
+    def _bring_back(self, hop: int, replies: list[Reply | None]) -> None:
+        """Let the answers from this hop and beyond queue on its link, in the order they come."""
+        link = self.links[hop - 1]
+        # The rest of the way takes all of them equally long, so their times need no correction.
+        coming = sorted(
+            (reply.received_ns, i)
+            for i, reply in enumerate(replies)
+            if reply is not None and hops_back(reply) >= hop
+        )
+        if not coming:
+            return
+        own_ns = _service_ns(link, ANSWER_BYTES)
+        other_ns = _service_ns(link, link.back_size_bytes)
+        mean_ns = other_ns / link.back_load
+        free_ns = next_ns = coming[0][0] - 50 * mean_ns
+        for at_ns, i in coming:
+            while next_ns <= at_ns:
+                free_ns = max(free_ns, next_ns) + other_ns
+                next_ns += self._chance.expovariate(1 / mean_ns)
+            free_ns = max(free_ns, at_ns) + own_ns
+            reply = replies[i]
+            assert reply is not None
+            replies[i] = attrs.evolve(reply, received_ns=round(free_ns))
+
     def _advance(self, train: Train, echoes: tuple[Echo, ...]) -> None:
         awaited = train.awaited
         if awaited is None:
@@ -287,6 +319,11 @@ class Path:
             settled = end_ns + train.settle_ns if train.settle_ns and times else 1 << 62
             end_ns = max(end_ns, min(departed + train.wait_ns, settled))
         self.now_ns = end_ns
+
+
+def hops_back(reply: Reply) -> int:
+    """How many links an answer takes: all nodes here send theirs with a TTL of 64."""
+    return 64 - reply.ttl
 
 
 def _service_ns(link: Link, size_bytes: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import select
 import socket
 from collections.abc import Iterator
@@ -186,3 +187,41 @@ def test_no_probe_leaves_after_stop_by(calm: Calm, listening: ArrivalSocket, gap
     assert sending.send(PAYLOADS, gap_ns, gating) is None
     sending.close()
     assert (gating.traffic.stopped_by, gating.traffic.sent_packets) == (Stop.STOP_BY, 5)
+
+
+@pytest.mark.parametrize("gap_ns", [0, 2_000_000])
+@pytest.mark.parametrize("collecting", [True, False])
+def test_nothing_is_collected_in_the_middle_of_a_train(
+    calm: Calm,
+    listening: ArrivalSocket,
+    gap_ns: int,
+    collecting: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever happens, it is as before when the train is over."""
+    seen: list[bool] = []
+    sending = PacedSocket(HERE, listening.port)
+    asked = calm.waiting
+
+    def watched() -> bool:
+        seen.append(gc.isenabled())
+        return asked()
+
+    monkeypatch.setattr(calm, "waiting", watched)
+    was_collecting = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        assert sending.send(PAYLOADS[:5], gap_ns, gate(calm)) is not None
+        assert gc.isenabled() is collecting
+        assert len(seen) >= 5
+        calm.after = calm.asked + 3
+        assert sending.send(PAYLOADS[:5], gap_ns, gate(calm)) is None
+        assert gc.isenabled() is collecting
+        sending.close()
+        with pytest.raises(OSError, match="Bad file"):
+            sending.send(PAYLOADS[:5], gap_ns, gate(calm))
+        assert gc.isenabled() is collecting
+    finally:
+        (gc.enable if was_collecting else gc.disable)()
+        sending.close()
+    assert not any(seen)

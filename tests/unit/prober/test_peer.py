@@ -16,7 +16,7 @@ from emodis.packets.arrivals import ArrivalSocket
 from emodis.packets.clocks import boottime_ns, monotonic_ns
 from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.packets.transport import Traffic
-from emodis.prober import inlet, meeting
+from emodis.prober import inlet, meeting, peer
 from emodis.prober.follower import Follower
 from emodis.prober.links import PeerFailed, PeerStopped
 from emodis.prober.peer import Partnership, PeerConversation
@@ -235,6 +235,19 @@ def test_a_partner_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert far.sock.recv(1) == b""
 
     assert failure(silent).reason == "peer_gone"
+
+
+def test_a_partner_that_greets_and_never_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "REPORT_WITHIN_NS", 100_000_000)
+    said: list[str | None] = []
+
+    def lose_interest(far: Far) -> None:
+        far.greet()
+        said.extend(far.hear().WhichOneof("body") for _ in range(2))
+        assert far.sock.recv(1) == b""
+
+    assert failure(lose_interest).reason == "peer_gone"
+    assert said == ["train_start", "train_sent"]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def test_an_idle_link_is_measured_exactly() -> None:
     assert said.direction == "downstream"
 
 
+@pytest.mark.parametrize("capacity", [10, 100, 1000])
+def test_an_idle_link_is_measured_within_a_tenth(capacity: int) -> None:
+    for seed in range(5):
+        found = run(Link(capacity * MBIT, seed=seed, jitter_ns=5000))
+        assert result(found).ptr_bps == pytest.approx(capacity * MBIT, rel=0.1)
+
+
 # Evidence B: link and cross traffic in Mbit/s; |median error| and its 90th percentile at most.
 @pytest.mark.parametrize(
     ("capacity", "cross", "middle", "tail"),
@@ -111,6 +118,18 @@ def test_a_receiver_with_a_quantum_gets_ptr_only() -> None:
     assert said.ptr_bps == pytest.approx(50 * MBIT, rel=0.15)
     assert not said.HasField("igi_bps")
     assert not said.HasField("capacity_bps")
+
+
+def test_interrupts_every_100_us_leave_ptr_right_on_a_gigabit_link() -> None:
+    errors = []
+    for seed in range(6):
+        found = run(Link(1000 * MBIT, 300 * MBIT, seed=seed, quantum_ns=100_000))
+        said = result(found)
+        assert said.coalesced
+        assert not said.HasField("igi_bps")
+        assert "the receiver gathers packets before it shows them" in found.quality.reasons
+        errors.append(said.ptr_bps / (700 * MBIT) - 1)
+    assert -0.08 <= min(errors) <= max(errors) <= 0.18
 
 
 def test_a_token_bucket_is_a_doubt() -> None:

@@ -7,15 +7,21 @@ import pytest
 
 from emodis.techniques import parameters
 from emodis.techniques.base import BadParameters
+from emodis.techniques.broute_parameters import Parameters as BrouteParameters
+from emodis.techniques.igi_search import Parameters as IgiParameters
+from emodis.techniques.loss import Parameters as LossParameters
 from emodis.techniques.pathneck import Parameters as PathneckParameters
 from emodis.techniques.ping import Parameters as PingParameters
 from emodis.techniques.traceroute_parameters import Parameters as TracerouteParameters
-from emodis.wire.v1 import techniques_pb2
+from emodis.wire.v1 import broute_pb2, igi_pb2, loss_pb2, techniques_pb2
 
-ALL = [
+ALL: list[tuple[type[Any], type[Any]]] = [
     (PingParameters, techniques_pb2.PingParameters),
     (TracerouteParameters, techniques_pb2.TracerouteParameters),
     (PathneckParameters, techniques_pb2.PathneckParameters),
+    (LossParameters, loss_pb2.LossParameters),
+    (IgiParameters, igi_pb2.IgiParameters),
+    (BrouteParameters, broute_pb2.BrouteParameters),
 ]
 
 

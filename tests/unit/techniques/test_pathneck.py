@@ -7,25 +7,30 @@ import random
 from ipaddress import IPv4Address
 from typing import Any
 
+import attrs
 import pytest
 
+from emodis.packets.flow import IdBlock
+from emodis.packets.ledger import Ledger
+from emodis.packets.model import Train, TrainOutcome
+from emodis.packets.replies import Answer
 from emodis.techniques.base import BadParameters, Context, Measured
 from emodis.techniques.pathneck import Pathneck
 from emodis.wire.v1.common_pb2 import Blame, Body, End, Quality
 from emodis.wire.v1.techniques_pb2 import Bound, Cause
-from tests.support.driving import drive
-from tests.support.fluid import MS, TARGET, Path, path
+from tests.support.driving import Carrier, drive
+from tests.support.fluid import ANSWER_BYTES, MS, TARGET, Path, S, path
 
 PATHNECK = Pathneck()
 QUICK = [100.0, 100.0, 20.0, 100.0, 100.0, 100.0]
 
 
-def measure(network: Path, **options: str) -> Measured:
+def measure(network: Carrier[Train, TrainOutcome], **options: str) -> Measured:
     call = PATHNECK.call(options)
     return drive(PATHNECK.conversation(call, Context(address=TARGET, seed=1)), network)
 
 
-def bottleneck(network: Path, **options: str) -> int:
+def bottleneck(network: Carrier[Train, TrainOutcome], **options: str) -> int:
     measured = measure(network, **options)
     result: Any = measured.result
     assert result is not None, measured.ending
@@ -97,6 +102,199 @@ def test_flat_paths_show_nothing_behind_the_first_link() -> None:
         false += list(result.choke_ttls) != [1]
         assert result.bottleneck.access or list(result.choke_ttls) != [1]
     assert false <= 1
+
+
+GIGABIT = [1000.0, 1000.0, 300.0, 1000.0, 1000.0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"load_packets": "200", "load_size_bytes": "1400", "adaptive": "off", "cause": "off"}],
+)
+def test_a_gigabit_path_is_measured_by_larger_trains(options: dict[str, str]) -> None:
+    found, bounds = 0, []
+    for seed in range(20):
+        measured = measure(path(GIGABIT, noise_ns=100_000, seed=seed), **options)
+        result: Any = measured.result
+        assert 0 < result.resolution_ratio <= 0.3
+        found += result.bottleneck.ttl == 3
+        bounds.append(result.bottleneck.bound_bps)
+    assert found >= 19
+    rel = 0.02 if options else 0.08
+    assert sorted(bounds)[1:-1] == [pytest.approx(300e6, rel=rel)] * 18
+
+
+@pytest.mark.parametrize("rate", [300.0, 700.0])
+def test_trains_that_may_not_grow_say_what_they_cannot_see(rate: float) -> None:
+    """A drop to 700 Mbit/s is 0.1 ms of a train of 31 kB: as much as the scatter."""
+    for seed in range(20):
+        network = path([1000.0, 1000.0, rate, 1000.0, 1000.0], noise_ns=100_000, seed=seed)
+        measured = measure(network, adaptive="off", cause="off")
+        result: Any = measured.result
+        if not result.bottleneck.ttl:
+            assert result.remark == "no_choke_point"
+            assert result.resolution_ratio > 0.2
+        elif result.bottleneck.ttl != 3:
+            assert measured.quality.word != Quality.WORD_GOOD
+
+
+@pytest.mark.parametrize("rates", [[100.0] * 6, [1000.0] * 6])
+# A packet at a time, and in bursts of ten, which last as long as the train.
+@pytest.mark.parametrize(("load", "size_bytes"), [(0.7, 1000), (0.5, 15_000)])
+@pytest.mark.parametrize("at", [1, 3])
+def test_traffic_on_the_way_back_alone_invents_no_choke_point(
+    rates: list[float], load: float, size_bytes: int, at: int
+) -> None:
+    false = 0
+    for seed in range(20):
+        network = path(rates, seed=seed)
+        network.links[at - 1].back_load = load
+        network.links[at - 1].back_size_bytes = size_bytes
+        result: Any = measure(network, cause="off").result
+        false += bool(set(result.choke_ttls) - {1})
+    assert false <= 1
+
+
+def test_traffic_on_the_way_back_hides_no_bottleneck() -> None:
+    hits = 0
+    for seed in range(20):
+        network = path(QUICK, seed=seed)
+        for link in network.links:
+            link.back_load = 0.7
+        hits += bottleneck(network, cause="off") == 3
+    assert hits >= 19
+
+
+def test_a_later_link_with_hardly_more_is_only_bounded_from_below() -> None:
+    measured = measure(path([100.0, 20.0, 100.0, 22.0, 100.0]))
+    result: Any = measured.result
+    assert (result.bottleneck.ttl, list(result.choke_ttls)) == (2, [1, 2])
+    later = result.hops[3]
+    assert (later.choke_point, later.bound) == (False, Bound.BOUND_LOWER)
+    assert 19e6 < later.bound_bps <= 22e6
+
+
+@attrs.define
+class Batched:
+    """Shows what arrives at the end of each quantum only."""
+
+    path: Path
+    quantum_ns: int
+
+    def carry(self, train: Train) -> TrainOutcome:
+        outcome = self.path.carry(train)
+        echoes = []
+        for echo in outcome.echoes:
+            if echo.reply is not None:
+                shown_ns = -(-echo.reply.received_ns // self.quantum_ns) * self.quantum_ns
+                echo = attrs.evolve(echo, reply=attrs.evolve(echo.reply, received_ns=shown_ns))
+            echoes.append(echo)
+        return attrs.evolve(outcome, echoes=tuple(echoes))
+
+
+@pytest.mark.parametrize("quantum_ns", [50_000, 125_000])
+@pytest.mark.parametrize(("rates", "ttl"), [(QUICK, 3), ([100.0] * 6, 1), ([1000.0] * 6, 0)])
+def test_answers_that_are_shown_in_batches(quantum_ns: int, rates: list[float], ttl: int) -> None:
+    right = 0
+    for seed in range(20):
+        network = Batched(path(rates, noise_ns=10_000, seed=seed), quantum_ns)
+        result: Any = measure(network, cause="off").result
+        right += result.bottleneck.ttl == ttl and not set(result.choke_ttls) - {1, ttl}
+    assert right >= 19
+
+
+def test_answers_of_head_and_tail_in_one_batch_are_no_gap() -> None:
+    """A batch is longer than the train: there is nothing to measure, and no answer is made up."""
+    measured = measure(Batched(path(QUICK), 100 * MS))
+    assert (measured.ending.end, measured.ending.reason) == (End.END_FAILED, "too_few_gaps")
+
+
+@attrs.define
+class Doubled:
+    """Hears every answer twice, the second time late: through the real bookkeeping."""
+
+    path: Path
+    late_ns: int
+
+    def carry(self, train: Train) -> TrainOutcome:
+        outcome = self.path.carry(train)
+        ids = IdBlock(1, len(train.probes))
+        ledger = Ledger(train, ids, TARGET)
+        heard = []
+        for index, echo in enumerate(outcome.echoes):
+            queued_ns, sent_ns, reply = echo.queued_ns, echo.sent_ns, echo.reply
+            assert queued_ns is not None
+            assert sent_ns is not None
+            ledger.sent(index, 1, queued_ns, queued_ns)
+            ledger.left(index, sent_ns)
+            if reply is not None:
+                answer = Answer(
+                    probe_id=ids.at(index),
+                    kind=reply.kind,
+                    address=reply.address,
+                    icmp_type=reply.icmp_type,
+                    icmp_code=reply.icmp_code,
+                    ttl=reply.ttl,
+                    quoted_ttl=reply.quoted_ttl,
+                    size_bytes=ANSWER_BYTES,
+                )
+                heard += [(reply.received_ns + late, index, answer) for late in (0, self.late_ns)]
+        for at_ns, _, answer in sorted(heard, key=lambda one: one[:2]):
+            ledger.record(answer, at_ns)
+        echoes, kernel_tx = ledger.echoes()
+        return attrs.evolve(
+            outcome, echoes=echoes, kernel_tx=kernel_tx, duplicates=ledger.duplicates
+        )
+
+
+@pytest.mark.parametrize("late_ns", [1_000, 1 * MS, 15 * MS])
+def test_duplicate_answers_change_no_gap_and_are_counted(late_ns: int) -> None:
+    plain = measure(path(QUICK, noise_ns=50_000))
+    doubled = measure(Doubled(path(QUICK, noise_ns=50_000), late_ns))
+    assert doubled.result == plain.result
+    assert doubled.quality == plain.quality
+    observations: Any = doubled.observations
+    for train in observations.trains:
+        answered = sum(probe.HasField("received_ns") for probe in train.train.probes)
+        assert train.train.duplicates == answered
+
+
+RARE = 0.2
+
+
+@pytest.mark.parametrize("position", [1, 3, 4, 6])
+@pytest.mark.parametrize("rare", [3, 6])
+def test_a_router_that_answers_every_fifth_second_is_done_without(rare: int, position: int) -> None:
+    """The right link, or the two around the hop that cannot be measured, and it is said so."""
+    rates = [100.0] * 6
+    rates[position - 1] = 20.0
+    network = path(rates, noise_ns=20_000)
+    network.nodes[rare - 1].tokens_per_s = RARE
+    measured = measure(network)
+    result: Any = measured.result
+    assert f"hop {rare} answers too rarely to be measured" in measured.quality.reasons
+    assert result.limiting_ttl == rare
+    if position == rare == 6:
+        assert (result.bottleneck.access, result.last_link) == (True, "unmeasured")
+        assert measured.quality.word == Quality.WORD_FAIR
+    else:
+        assert result.bottleneck.from_ttl < position <= result.bottleneck.ttl
+        assert result.bottleneck.ttl - result.bottleneck.from_ttl <= 2
+    assert took_s(network) < PATHNECK.worst_case(PATHNECK.call({})).duration_s
+
+
+def test_where_all_answer_every_fifth_second_nothing_is_made_up() -> None:
+    network = path(QUICK, noise_ns=20_000)
+    for node in network.nodes:
+        node.tokens_per_s = RARE
+    measured = measure(network)
+    assert (measured.ending.end, measured.ending.reason) == (End.END_FAILED, "too_few_gaps")
+    assert "too few routers answer" in measured.ending.hint
+    assert took_s(network) < PATHNECK.worst_case(PATHNECK.call({})).duration_s
+
+
+def took_s(network: Path) -> float:
+    return (network.now_ns - network.started_ns[0]) / S
 
 
 def test_the_first_link_is_found_behind_the_hosts_own_shaper() -> None:
@@ -317,11 +515,10 @@ def test_what_is_expected_is_about_what_it_takes(hops: int) -> None:
     network = path(rates, noise_ns=20_000)
     network.nodes[-1].tokens_per_s = 1.0
     measure(network)
-    took_s = (network.now_ns - network.started_ns[0]) / 1e9
     sent = sum(probe.size_bytes for train in network.sent for probe in train.probes)
     expected = PATHNECK.expected(PATHNECK.call({}))
     assert expected.duration_s == pytest.approx(7.25)
-    assert took_s / 2 <= expected.duration_s <= 2 * took_s
+    assert took_s(network) / 2 <= expected.duration_s <= 2 * took_s(network)
     assert expected.sent_bytes == pytest.approx(sent, rel=0.05)
 
 

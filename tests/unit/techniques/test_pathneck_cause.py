@@ -50,6 +50,16 @@ def test_a_bucket_is_taken_off_the_rate(bucket_bytes: int) -> None:
     assert min(flattered) > 20e6 * 30_660 / (30_660 - 0.8 * bucket_bytes)
 
 
+@pytest.mark.parametrize("rate", [5.0, 10.0, 20.0])
+def test_a_bucket_of_half_a_train_leaves_place_and_bound_right(rate: float) -> None:
+    """A short train fits into it, so that it is underestimated; the bound stays an upper one."""
+    for seed in range(5):
+        found = measure(narrow(rate, seed=seed, bucket_bytes=15_000)).result.bottleneck
+        assert found.ttl == 3
+        assert 11_000 < found.bucket_bytes <= 15_000
+        assert rate * 1e6 < found.bound_bps < 1.25 * rate * 1e6
+
+
 def test_rates_behind_it_are_without_it_too() -> None:
     result = measure(narrow(20.0, bucket_bytes=6_000)).result
     for hop in result.hops[2:]:
@@ -73,6 +83,19 @@ def test_a_slow_link_is_told_from_a_busy_one() -> None:
         assert 0 < found.avail_bps < found.capacity_bps
         share = 1 - found.avail_bps / found.capacity_bps
         assert share == pytest.approx(found.utilisation_ratio, abs=0.01)
+
+
+def test_a_link_of_half_the_rate_and_one_that_is_half_full_are_never_confused() -> None:
+    slow, busy = Counter[int](), Counter[int]()
+    for seed in range(20):
+        network = path([100.0, 100.0, 50.0, 100.0, 100.0], noise_ns=20 * US, seed=seed)
+        slow[measure(network).result.bottleneck.cause] += 1
+        network = path([100.0] * 5, noise_ns=20 * US, seed=seed)
+        network.links[2].load = 0.5
+        busy[measure(network).result.bottleneck.cause] += 1
+    assert slow[CAUSE_LOAD] == 0
+    assert slow[CAUSE_CAPACITY] >= 15
+    assert busy[CAUSE_CAPACITY] == 0
 
 
 def test_the_load_is_paced_so_that_it_still_queues() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emodis.techniques.pathneck_estimator import Profile, profile, settled, usable
+from emodis.techniques.segmentation import STEP_MIN_NS, Threshold
 
 MS = 1_000_000
 BODY = 31_000 * 8
@@ -161,3 +162,31 @@ def check(seen: Profile, rows: list[list[float | None]]) -> None:
         assert 0.5 <= step.detection_ratio <= 1
         assert 0 <= step.confidence <= 1
         assert step.jump_ns > 0
+
+
+LENGTHS = st.integers(1, 10**9).map(float)
+ROWS = st.integers(1, 8).flatmap(
+    lambda width: st.lists(st.lists(LENGTHS, min_size=width, max_size=width), max_size=6)
+)
+
+
+# Powers of two scale every number exactly: rounding decides no tie.
+@given(rows=ROWS, factor=st.sampled_from([2.0, 8.0, 64.0]))
+def test_a_slower_path_of_the_same_shape_has_the_same_choke_points(
+    rows: list[list[float]], factor: float
+) -> None:
+    slower = [[gap * factor for gap in row] for row in rows]
+    limits = Threshold(noise_ns=0.0, step_min_ns=STEP_MIN_NS * factor)
+    there = profile(slower, threshold=limits)
+    here = profile(rows)
+    assert [step.position for step in there.steps] == [step.position for step in here.steps]
+    assert [step.detection_ratio for step in there.steps] == [
+        step.detection_ratio for step in here.steps
+    ]
+    assert there.resolution_ratio == here.resolution_ratio
+
+
+@given(rows=ROWS, constant=st.integers(0, 10**9))
+def test_a_constant_on_top_adds_no_choke_point(rows: list[list[float]], constant: int) -> None:
+    more = [[gap + constant for gap in row] for row in rows]
+    assert len(profile(more).steps) <= len(profile(rows).steps)

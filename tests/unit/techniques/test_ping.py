@@ -257,6 +257,19 @@ def test_a_run_that_was_stopped_says_so() -> None:
     assert "stopped after 10 of 10 probes" in measured.quality.reasons[0]
 
 
+def test_answers_that_the_host_itself_lost_make_its_loss_poor_evidence() -> None:
+    talk = PING.conversation(PING.call({}), Context(address=TARGET, seed=1))
+    outcome = path([100.0]).carry(next(talk))
+    unheard = (*outcome.echoes[:-1], attrs.evolve(outcome.echoes[-1], reply=None))
+    with pytest.raises(StopIteration) as end:
+        talk.send(attrs.evolve(outcome, echoes=unheard, receive_drops=1))
+    measured = end.value.value
+    assert (measured.ending.end, measured.result.loss_ratio) == (End.END_DONE, 0.1)
+    assert measured.quality.word == Quality.WORD_POOR
+    assert measured.quality.reasons == ["the measuring host lost answers for want of buffer space"]
+    assert PING.estimate(PING.call({}), measured.observations.SerializeToString()) == measured
+
+
 def test_no_foreign_address_in_the_result() -> None:
     measured = measure(path([100.0]))
     call = PING.call({})

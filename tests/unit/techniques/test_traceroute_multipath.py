@@ -84,8 +84,8 @@ def test_one_flow_keeps_to_one_way() -> None:
 
 @pytest.mark.parametrize(
     ("ways", "eps", "runs", "most"),
-    # `most`: so many failures are exceeded by chance in fewer than one of a thousand seeds' sets.
-    [(2, "0.05", 200, 21), (4, "0.05", 150, 17), (16, "0.05", 60, 9), (4, "0.01", 100, 6)],
+    # `most` is what is promised, but for the last: one in a hundred may well be two.
+    [(2, "0.05", 200, 10), (4, "0.05", 150, 7), (16, "0.05", 60, 3), (4, "0.01", 100, 2)],
 )
 def test_a_balancer_is_seen_whole_as_often_as_promised(
     ways: int, eps: str, runs: int, most: int
