@@ -146,7 +146,7 @@ class ReactorRuntime:
     def _prober(self) -> Prober:
         from emodis.prober import driver
 
-        prober: Prober = driver.Prober(self.reactor, label="emodis-client")
+        prober: Prober = driver.Prober(self.reactor, label="emodis-client", on_remark=print_line)
         return prober
 
     def _listen_for_signals(self, interrupted: Callable[[], None]) -> None:

@@ -11,14 +11,19 @@ import gc
 import select
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import attrs
 
+from emodis.packets.arrivals import plain_host
 from emodis.packets.clocks import monotonic_ns, realtime_ns
+from emodis.packets.enveloped import Endpoint
+from emodis.packets.families import IPV4, IPV6
 from emodis.packets.mmsg import ReceiveBatch
 from emodis.packets.model import Address
 from emodis.packets.paced import headers_bytes
 from emodis.packets.sockets import send_error
+from emodis.packets.tape import Tape
 from emodis.packets.timestamps import MSG_ERRQUEUE, Moment, enable_transmit, transmit_stamps
 from emodis.packets.transport import Gate
 
@@ -49,8 +54,19 @@ def udp_socket(version: int) -> socket.socket:
 class PacedSocket:
     """A UDP socket towards one partner."""
 
-    def __init__(self, partner: Address, port: int, opened: socket.socket | None = None) -> None:
-        """Open it, or take one over (TransportError where this host has no way there)."""
+    def __init__(
+        self,
+        partner: Address,
+        port: int,
+        opened: socket.socket | None = None,
+        tape: Tape | None = None,
+    ) -> None:
+        """Open it, or take one over (TransportError where this host has no way there).
+
+        What leaves is kept on the tape.
+        """
+        self._tape = tape
+        self._partner: Endpoint = partner, port
         self._socket = opened or udp_socket(partner.version)
         self._headers_bytes = headers_bytes(partner.version)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STAMP_BUFFER_BYTES)
@@ -79,25 +95,50 @@ class PacedSocket:
         self._fetch_stamps()
         self._queued.clear()
         first_key = self._next_key
-        collecting = gc.isenabled()
-        gc.disable()
+        called_ns: list[int] = []
+        sent: Sent | None = None
         try:
-            called_ns = self._pace(payloads, gap_ns, gate)
+            if self._paces(payloads, gap_ns, gate, called_ns):
+                sent = self._stamped(first_key, called_ns)
         finally:
-            if collecting:
-                gc.enable()
-        if called_ns is None:
-            return None
+            self._record(payloads, called_ns if sent is None else sent.times_ns)
+        return sent
+
+    def _stamped(self, first_key: int, called_ns: Sequence[int]) -> Sent:
         # A failed call may have used up a key: then nobody knows whose stamp is whose.
-        keys = range(first_key, first_key + len(payloads))
+        keys = range(first_key, first_key + len(called_ns))
         if self._counting and self._next_key == keys.stop and self._wait_for_stamps(keys):
             return Sent(times_ns=tuple(self._queued[key] for key in keys), kernel=True)
         self._counting = enable_transmit(self._socket)
         self._next_key = 0
         return Sent(times_ns=tuple(called_ns), kernel=False)
 
-    def _pace(self, payloads: Sequence[bytes], gap_ns: int, gate: Gate) -> list[int] | None:
-        called_ns = []
+    def _record(self, payloads: Sequence[bytes], times_ns: Sequence[int]) -> None:
+        """References only; the packets are made when the train is long over."""
+        if self._tape is None or not times_ns:
+            return
+        host, port, *_ = self._socket.getsockname()
+        here = ip_address(plain_host(host)), port
+        family = IPV4 if self._partner[0].version == 4 else IPV6
+        ttl = self._socket.getsockopt(family.level, family.sent_ttl)
+        sent = zip(times_ns, payloads, strict=False)
+        self._tape.train_left(here, self._partner, sent, ttl=ttl)
+
+    def _paces(
+        self, payloads: Sequence[bytes], gap_ns: int, gate: Gate, called_ns: list[int]
+    ) -> bool:
+        """Whether all of it was let out; the times of what was are in `called_ns` in any case."""
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return self._pace(payloads, gap_ns, gate, called_ns)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _pace(
+        self, payloads: Sequence[bytes], gap_ns: int, gate: Gate, called_ns: list[int]
+    ) -> bool:
         start_ns = monotonic_ns() + SPIN_NS
         for number, payload in enumerate(payloads):
             deadline_ns = start_ns + number * gap_ns
@@ -107,14 +148,15 @@ class PacedSocket:
             size_bytes = len(payload) + self._headers_bytes
             # Last of all: it takes as long each time (some 2 us), so the gaps stay what they are.
             if not gate.lets(size_bytes):
-                return None
-            called_ns.append(realtime_ns())
+                return False
+            call_ns = realtime_ns()
             self._send(payload)
+            called_ns.append(call_ns)
             gate.sent(size_bytes)
             gate.traffic.sent_packets += 1
             if gate.traffic.started_unix_ns is None:
                 gate.traffic.started_unix_ns = called_ns[0]
-        return called_ns
+        return True
 
     def _sleep_until(self, wake_ns: int, gate: Gate) -> bool:
         """Whether the train is still wanted by then."""

@@ -1,24 +1,29 @@
 """What a transport sends and receives, kept while a train flies and taken off between trains.
 
 While it flies, references are kept and nothing is copied, computed or written; whole packets are
-made of them in `take`.
+made of them in `take`. Ordinary sockets show no headers: theirs are made up as far as this host
+knows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import attrs
 
 from emodis.packets.checksum import checksum
 from emodis.packets.clocks import realtime_ns
+from emodis.packets.enveloped import Endpoint, enveloped
 from emodis.packets.flight import Described, Sockets
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.timestamps import Moment, TransmitStamp
 
 Packet = tuple[int, bytes]
 _CHECKSUM_AT = 10
+# Of ordinary sockets, between two `take`s: no train is near that, and a flood must not fill the
+# memory of whoever measures.
+MOST_DATAGRAMS = 16_384
 
 
 @attrs.define
@@ -33,12 +38,24 @@ class _Call:
 
 
 @attrs.define
+class _Datagram:
+    """Of an ordinary socket; None for a TTL that nobody told us."""
+
+    at_ns: int
+    source: Endpoint
+    target: Endpoint
+    payload: bytes
+    ttl: int | None
+
+
+@attrs.define
 class Tape:
     """Packets with their Unix times: departure and arrival by kernel stamps where there are any."""
 
     _calls: list[_Call] = attrs.field(factory=list, init=False)
     _left_ns: dict[int, int] = attrs.field(factory=dict, init=False)
     _arrived: list[Packet] = attrs.field(factory=list, init=False)
+    _datagrams: list[_Datagram] = attrs.field(factory=list, init=False)
 
     def sent(self, call: _Call) -> None:
         """These have left or are about to."""
@@ -53,11 +70,31 @@ class Tape:
         """This has come."""
         self._arrived.append((at_ns, packet))
 
+    def train_left(
+        self,
+        source: Endpoint,
+        target: Endpoint,
+        sent: Iterable[tuple[int, bytes]],
+        *,
+        ttl: int,
+    ) -> None:
+        """These payloads have left an ordinary UDP socket at these Unix times."""
+        self._datagrams += [_Datagram(at_ns, source, target, data, ttl) for at_ns, data in sent]
+
+    def datagram_came(self, at_ns: int, source: Endpoint, target: Endpoint, payload: bytes) -> None:
+        """This payload has come to one; above `MOST_DATAGRAMS` it is left out."""
+        if len(self._datagrams) < MOST_DATAGRAMS:
+            self._datagrams.append(_Datagram(at_ns, source, target, payload, None))
+
     def take(self) -> list[Packet]:
         """All of it in order of time; afterwards the tape is empty."""
         packets = [packet for call in self._calls for packet in self._departures(call)]
         packets += self._arrived
-        self._calls, self._left_ns, self._arrived = [], {}, []
+        packets += [
+            (one.at_ns, enveloped(one.source, one.target, one.payload, ttl=one.ttl or 0))
+            for one in self._datagrams
+        ]
+        self._calls, self._left_ns, self._arrived, self._datagrams = [], {}, [], []
         return sorted(packets, key=lambda packet: packet[0])
 
     def _departures(self, call: _Call) -> Iterator[Packet]:

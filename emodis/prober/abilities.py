@@ -70,7 +70,7 @@ def _raw_sockets(there: bool) -> Ability:
         return Ability(_RAW, True, "everything can be measured")
     text = (
         "load packets cannot be muted (Pathneck's last link), SYNs not be kept in one flow, "
-        "nothing captured"
+        "nothing captured but igi"
     )
     return Ability(_RAW, False, text, _CAPABILITY.format(name="CAP_NET_RAW"))
 

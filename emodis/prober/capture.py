@@ -15,8 +15,9 @@ from emodis.packets.pcap import LinkType, file_header, record
 from emodis.packets.tape import Packet, Recordable, Tape
 
 LARGEST_FILE_BYTES = 64 << 20
-FULL = "The capture is full at {limit} MB; later packets are not in it."
+FULL = "The capture {path} is full at {limit} MB; later packets are not in it."
 UNABLE = "There is no capture: only raw sockets show packets as they are on the wire."
+BROKEN = "The capture {path} could not be written: {why}."
 
 
 def prepare(path: Path) -> None:
@@ -33,21 +34,36 @@ def prepare(path: Path) -> None:
 class Capture:
     """The capture of one run; without a path it does nothing. A context manager.
 
-    Whatever goes wrong with it is a `remark` and never the end of a run.
+    Whatever goes wrong with it is a `remark` and never the end of a run. The remark is for this
+    host's own operator: a result that says anything of a capture would tell whoever asked for it
+    that there is one.
     """
 
-    def __init__(self, path: str, transport: object, max_bytes: int = LARGEST_FILE_BYTES) -> None:
+    def __init__(self, path: str, max_bytes: int = LARGEST_FILE_BYTES) -> None:
         self.remark = ""
+        self._path = path
         self._fd = -1
         self._max_bytes = max_bytes
         self._left_bytes = 0
         self._tape = Tape()
-        self._transport = transport if isinstance(transport, Recordable) else None
-        if path and self._transport is None:
-            self.remark = UNABLE
-        elif path and self._transport is not None:
+        self._transport: Recordable | None = None
+        if path:
             self._open(path)
-            self._transport.record(self._tape)
+
+    @property
+    def tape(self) -> Tape | None:
+        """For whoever sends and receives by itself; None: nothing is to be kept."""
+        return self._tape if self._fd >= 0 else None
+
+    def watch(self, transport: object) -> None:
+        """Keep what this transport sends and receives, if it can show that."""
+        if not self._path:
+            return
+        if isinstance(transport, Recordable):
+            self._transport = transport
+            transport.record(self._tape)
+        else:
+            self.remark = UNABLE
 
     def keep(self) -> None:
         """Write what the tape has; to be called while no train flies."""
@@ -85,7 +101,7 @@ class Capture:
         for at_ns, packet in packets:
             written = record(at_ns, packet)
             if len(chunk) + len(written) > self._left_bytes:
-                self.remark = FULL.format(limit=self._max_bytes // 1_000_000)
+                self.remark = FULL.format(path=self._path, limit=self._max_bytes // 1_000_000)
                 # So that the file is what came first, without holes.
                 self._left_bytes = len(chunk)
                 break
@@ -96,7 +112,7 @@ class Capture:
             view = view[os.write(self._fd, view) :]
 
     def _fail(self, error: OSError) -> None:
-        self.remark = f"The capture could not be written: {error.strerror}."
+        self.remark = BROKEN.format(path=self._path, why=error.strerror)
         self._close()
 
     def _close(self) -> None:

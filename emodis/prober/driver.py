@@ -69,7 +69,10 @@ class _Job:
 
 
 class Prober:
-    """One prober process and its successors. `label` names it in the log."""
+    """One prober process and its successors. `label` names it in the log.
+
+    `on_remark` hears what is wrong with captures; without it, that is logged.
+    """
 
     def __init__(
         self,
@@ -78,12 +81,15 @@ class Prober:
         label: str,
         command: Sequence[str] = COMMAND,
         boottime_ns: Callable[[], int] = boottime_ns,
+        on_remark: Callable[[str], None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._clock = IReactorTime(reactor)
         self._label = label
         self._command = command
         self._boottime_ns = boottime_ns
+        self._on_remark = on_remark or self._log_remark
+        self._remarked = ""
         self._process: WorkerProcess | None = None
         self._job: _Job | None = None
         self._starting: Deferred[ProberReady] | None = None
@@ -193,6 +199,7 @@ class Prober:
                 self._progressed(message.progress)
             case "done":
                 if self._job is not None and self._job.run.run == message.done.run:
+                    self._remark(message.done.capture_remark)
                     self._end_job(message.done.outcome)
             case "relay":
                 self._relayed(message.relay)
@@ -220,6 +227,15 @@ class Prober:
                 job.on_progress(progress)
             except Exception:
                 log.failure("showing the progress of a run failed")
+
+    def _remark(self, text: str) -> None:
+        """Say it to whoever runs this host, not after every run again."""
+        if text and text != self._remarked:
+            self._on_remark(text)
+        self._remarked = text
+
+    def _log_remark(self, text: str) -> None:
+        log.warn("the {label} prober: {text}", label=self._label, text=text)
 
     def _relayed(self, relay: Relay) -> None:
         job = self._job

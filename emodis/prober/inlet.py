@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from ipaddress import ip_address
 
 import attrs
 
-from emodis.packets.arrivals import ArrivalSocket
+from emodis.packets.arrivals import Arrival, ArrivalSocket
 from emodis.packets.clocks import monotonic_ns
 from emodis.packets.model import Address
 from emodis.packets.paced import PacedOutcome, PacedTrain
-from emodis.packets.transport import Gate, Traffic
+from emodis.packets.sockets import source_towards
+from emodis.packets.tape import Tape
+from emodis.packets.transport import Gate, Traffic, TransportError
 from emodis.prober.links import NS, Link, PeerStopped, gone
 from emodis.techniques.igi_collection import Collection
 from emodis.techniques.igi_sender import Sender
@@ -28,11 +31,19 @@ MOST_AT_ONCE = 4096
 
 @attrs.define
 class Inlet:
-    """Probes count from the partner's address only."""
+    """Probes count from the partner's address only. Whatever arrives is kept on the tape."""
 
     partner: Address
+    tape: Tape | None = None
     socket: ArrivalSocket = attrs.field(factory=ArrivalSocket)
+    _here: Address | None = attrs.field(default=None, init=False)
     _drops: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.tape is not None:
+            # No way to the partner ends the run elsewhere, and not for the sake of a capture.
+            with suppress(TransportError):
+                self._here = source_towards(self.partner)
 
     @property
     def port(self) -> int:
@@ -89,9 +100,19 @@ class Inlet:
     def _take(self, collection: Collection | None) -> None:
         """Everything that is there; None: it is of no train."""
         for arrival in self.socket.arrived(MOST_AT_ONCE):
+            sender = ip_address(arrival.host)
+            self._record(arrival, sender)
             if collection is not None:
-                from_partner = ip_address(arrival.host) == self.partner
+                from_partner = sender == self.partner
                 collection.add(arrival.payload, arrival.at_ns, from_partner=from_partner)
+
+    def _record(self, arrival: Arrival, sender: Address) -> None:
+        # The socket hears on every address; most likely it was the one on the way to the partner.
+        here = self._here
+        if self.tape is None or here is None or here.version != sender.version:
+            return
+        ends = (sender, arrival.port), (here, self.port)
+        self.tape.datagram_came(arrival.at_ns, *ends, arrival.payload)
 
 
 def _count(traffic: Traffic, train: PacedTrain, collection: Collection) -> None:

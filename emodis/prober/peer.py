@@ -16,6 +16,7 @@ from emodis.packets.clocks import boottime_ns, monotonic_ns
 from emodis.packets.model import Address
 from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.packets.pacing import PacedSocket, Sent
+from emodis.packets.tape import Tape
 from emodis.packets.transport import Gate, Traffic
 from emodis.prober.inlet import Inlet
 from emodis.prober.links import NS, Link, PeerFailed, PeerStopped, RelayInterrupt
@@ -50,6 +51,8 @@ class Partnership:
     relay: Callable[[bytes], None] = lambda words: None
     # Some trains go the other way.
     receives: bool = False
+    # For the probes that leave and come.
+    tape: Tape | None = None
     _started_ns: int = attrs.field(default=0, init=False)
 
     def measure(self, begin: Callable[[bool], PeerConversation]) -> Measured:
@@ -74,7 +77,7 @@ class Partnership:
 
     def _measure(self, begin: Callable[[bool], PeerConversation]) -> Measured:
         offer = checked(self.run.peer)
-        inlet = Inlet(self.partner) if self.receives else None
+        inlet = Inlet(self.partner, self.tape) if self.receives else None
         try:
             return self._meet(begin, offer, inlet)
         finally:
@@ -106,7 +109,7 @@ class Partnership:
     def _converse(
         self, conversation: PeerConversation, sender: Sender, way: Way, inlet: Inlet | None
     ) -> Measured:
-        probes = PacedSocket(self.partner, way.port, way.outlet.socket)
+        probes = PacedSocket(self.partner, way.port, way.outlet.socket, self.tape)
         gate = Gate(
             stop_by_boottime_ns=self.run.stop_by_boottime_ns,
             max_bytes=self.run.max_bytes,

@@ -25,7 +25,7 @@ from emodis.packets.model import Address, Train
 from emodis.packets.paced import PacedTrain
 from emodis.packets.transport import PacketTooBig, Stop, Traffic, Transport, TransportError
 from emodis.prober import access
-from emodis.prober.capture import UNABLE, Capture
+from emodis.prober.capture import Capture
 from emodis.prober.follower import Follower
 from emodis.prober.links import PeerFailed, PeerStopped
 from emodis.prober.outcomes import cancelled, crashed, ended, out_of_bytes, out_of_time
@@ -101,6 +101,7 @@ class Worker:
         self._chance = chance
         self._progress_ns = 0
         self._traffic = Traffic()
+        self._capture_remark = ""
 
     def serve(self) -> None:
         """Say that we are ready, then take run after run until the daemon hangs up."""
@@ -129,19 +130,22 @@ class Worker:
             outcome.started_unix_ns = traffic.started_unix_ns
             outcome.duration_ns = max(0, realtime_ns() - traffic.started_unix_ns)
         try:
-            self._channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
+            self._say_done(run, outcome)
         except FrameTooLarge:
             outcome = crashed("its result was too large", outcome.cost)
             outcome.transport = self._made_by
-            self._channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
+            self._say_done(run, outcome)
+
+    def _say_done(self, run: ProberRun, outcome: Outcome) -> None:
+        done = ProberDone(run=run.run, outcome=outcome, capture_remark=self._capture_remark)
+        self._channel.send(FromProber(done=done))
 
     def _measure(self, run: ProberRun) -> Outcome:
         """Every way a run can end is an outcome; no exception leaves this."""
         self._traffic = Traffic()
-        with Capture(run.pcap_path, self._transport) as capture:
+        with Capture(run.pcap_path) as capture:
             outcome = self._end_of(run, capture)
-        if capture.remark:
-            outcome.quality.reasons.append(capture.remark)
+        self._capture_remark = capture.remark
         return outcome
 
     def _end_of(self, run: ProberRun, capture: Capture) -> Outcome:
@@ -173,7 +177,8 @@ class Worker:
             cooperation=_cooperation(run.peer),
         )
         if is_peered(technique):
-            return self._partner(run, technique, context)
+            return self._partner(run, technique, context, capture)
+        capture.watch(self._transport)
         self._transport.begin(address, max_bytes=run.max_bytes)
         self._traffic = self._transport.traffic
         conversation = technique.conversation(run.call, context)
@@ -197,20 +202,28 @@ class Worker:
         finally:
             conversation.close()
 
-    def _partner(self, run: ProberRun, technique: Peered, context: Context) -> Outcome:
+    def _partner(
+        self, run: ProberRun, technique: Peered, context: Context, capture: Capture
+    ) -> Outcome:
         """Do it with somebody who listens at the destination, over ordinary sockets."""
         interrupt = RunInterrupt(self._channel, run.run)
         self._progress_ns = monotonic_ns()
+
+        def between(train: PacedTrain) -> None:
+            capture.keep()
+            self._report(train, run)
+
         partnership = Partnership(
             run=run,
             partner=context.address,
             traffic=self._traffic,
             interrupt=interrupt,
             chance=self._chance,
-            report=lambda train: self._report(train, run),
+            report=between,
             steady=self._steadiness.held,
             relay=lambda words: self._relay(run, words),
             receives=technique.partner_sends(run.call),
+            tape=capture.tape,
         )
 
         def begin(relayed: bool) -> PeerConversation:
@@ -224,8 +237,6 @@ class Worker:
         except PeerFailed as failed:
             outcome = ended(END_FAILED, failed.reason, str(failed), failed.blame)
         outcome.transport = TRANSPORT_UNPRIVILEGED
-        if run.pcap_path:
-            outcome.quality.reasons.append(UNABLE)
         return outcome
 
     def _follow(self, run: ProberRun, address: Address) -> Outcome:

@@ -1,9 +1,11 @@
-"""Captures of a client's and an agent's own probes, read back with scapy."""
+"""Captures of a client's and of an agent's own probes, read back with scapy."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,17 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.utils import PcapReader
 
-from emodis.lab.deployment import program
+from emodis.lab.deployment import Daemon, Deployment, program
 from emodis.lab.lab import Lab
 from emodis.packets.pcap import LinkType, file_header
 from emodis.prober.capture import UNABLE
 
 pytestmark = pytest.mark.lab
+# Few and large probes both ways.
+TWO_ENDED = (
+    *("--tech", "igi", "-o", "direction=both", "-o", "adaptive=off"),
+    *("-o", "packets=30", "-o", "payload_bytes=1472"),
+)
 
 
 def measured(lab: Lab, capture: Path, *arguments: str) -> Any:
@@ -36,9 +43,9 @@ def measured(lab: Lab, capture: Path, *arguments: str) -> Any:
 
 
 def read(capture: Path) -> list[tuple[int, Any]]:
-    """Time in Unix ns and packet."""
+    """Time in Unix ns and packet, of IPv4 only."""
     with PcapReader(str(capture)) as reader:
-        return [(round(packet.time * 10**9), packet[IP]) for packet in reader]
+        return [(round(packet.time * 10**9), packet[IP]) for packet in reader if IP in packet]
 
 
 def test_every_probe_and_every_answer_of_pathneck_is_in_it(path_lab: Lab, tmp_path: Path) -> None:
@@ -87,7 +94,7 @@ def test_ipv6_packets_are_whole(path_lab: Lab, tmp_path: Path) -> None:
     assert {packet.hlim for packet in packets if UDP in packet} >= set(range(1, 8))
 
 
-def test_without_raw_sockets_the_result_says_that_there_is_no_capture(
+def test_without_raw_sockets_it_is_said_that_there_is_no_capture(
     path_lab: Lab, tmp_path: Path
 ) -> None:
     """What is dropped from the bounding set does not survive an exec, also for root."""
@@ -107,7 +114,8 @@ def test_without_raw_sockets_the_result_says_that_there_is_no_capture(
     assert done.returncode == 0, done.stderr
     (run,) = json.loads(done.stdout)["measurements"][0]["runs"]
     assert run["transport"] == "unprivileged"
-    assert UNABLE in run["quality"]["reasons"]
+    assert UNABLE in done.stderr
+    assert "capture" not in done.stdout
     assert capture.stat().st_size == len(file_header(LinkType.RAW))
 
 
@@ -124,3 +132,82 @@ def test_a_capture_that_cannot_be_written_is_said_before_anything_is_sent(
     )
     assert done.returncode == 2
     assert "cannot write the capture" in done.stderr
+
+
+@contextmanager
+def capturing_agent(
+    lab: Lab, home: Path, *, unprivileged: bool = False
+) -> Iterator[tuple[Deployment, Daemon]]:
+    """An agent at h1 that keeps captures in a folder, and its master at h2."""
+    emodis = Deployment(lab, home, master_host="h2", unprivileged=unprivileged)
+    try:
+        emodis.start_master()
+        yield emodis, emodis.start_agent("h1", "--pcap", str(home / "kept"))
+    finally:
+        emodis.stop()
+
+
+def asked(emodis: Deployment, *arguments: str) -> tuple[Any, list[tuple[int, Any]]]:
+    """What h2 is told of the only run that it asks for, and what the agent keeps of it."""
+    done = emodis.client("h2", "request", "--agents", "ALL", "--format", "json", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "capture" not in done.stdout
+    (measurement,) = json.loads(done.stdout)["measurements"]
+    (run,) = measurement["runs"]
+    name = f"emodis-{measurement['measurement_id']}-0-0-{run['attempt']}.pcap"
+    return run, read(emodis.home / "kept" / name)
+
+
+def datagrams(packets: list[tuple[int, Any]], source: str, ports: set[int]) -> dict[bytes, int]:
+    """Payloads from there between two of these ports, and when each was seen."""
+    return {
+        bytes(packet[UDP].payload): at_ns
+        for at_ns, packet in packets
+        if packet.src == source and UDP in packet and {packet.sport, packet.dport} <= ports
+    }
+
+
+def ports_of(packets: list[tuple[int, Any]], source: str) -> set[int]:
+    return {port for _, p in packets if p.src == source for port in (p.sport, p.dport)}
+
+
+def test_an_agent_keeps_what_it_sent_and_received_and_the_requester_is_not_told(
+    path_lab: Lab, tmp_path: Path
+) -> None:
+    here, there = str(path_lab.address("h1")), str(path_lab.address("h2"))
+    with capturing_agent(path_lab, tmp_path) as (emodis, agent):
+        run, packets = asked(emodis, "--tech", "ping", "-o", "count=3")
+        assert [(p.src, p[ICMP].type) for _, p in packets] == [(here, 8), (there, 0)] * 3
+        assert run["cost"]["sent_packets"] == run["cost"]["recv_packets"] == 3
+        taps = (
+            path_lab.capture("h1", tmp_path / "h1.pcap"),
+            path_lab.capture("h2", tmp_path / "h2.pcap"),
+        )
+        with taps[0], taps[1]:
+            run, packets = asked(emodis, *TWO_ENDED)
+        assert run["end"] == "done"
+        assert not any("capture" in line for line in agent.lines())
+    for source, tap in ((here, "h2"), (there, "h1")):
+        ports = ports_of(packets, source)
+        assert len(ports) == 2
+        kept = datagrams(packets, source, ports)
+        far = datagrams(read(tmp_path / f"{tap}.pcap"), source, ports)
+        assert kept.keys() == far.keys()
+        # Of one clock, for the lab is one machine: nothing arrives before it has left.
+        first, then = (kept, far) if source == here else (far, kept)
+        assert all(first[one] <= then[one] for one in kept)
+    arrived = [packet for _, packet in packets if packet.src == there]
+    assert len(arrived) == run["cost"]["recv_packets"]
+    assert len(packets) - len(arrived) == run["cost"]["sent_packets"] - len(arrived)
+
+
+def test_an_agent_without_raw_sockets_says_so_in_its_log_and_nowhere_else(
+    path_lab: Lab, tmp_path: Path
+) -> None:
+    with capturing_agent(path_lab, tmp_path, unprivileged=True) as (emodis, agent):
+        for _ in range(2):
+            _, packets = asked(emodis, "--tech", "ping", "-o", "count=1")
+            assert packets == []
+        _, packets = asked(emodis, *TWO_ENDED)
+        assert packets
+        assert len([line for line in agent.lines() if UNABLE in line]) == 1

@@ -40,7 +40,8 @@ class ProberRun(_message.Message):
     """The run's worst case."""
     pcap_path: _builtins.str
     """Append what is sent and received to this capture, which is there and empty or has a run before
-    in it; empty = no capture. It comes from this host's own operator, never from a master.
+    in it; empty = no capture. It comes from this host's own operator, never from a master, and the
+    outcome does not show whether there was one.
     """
     @_builtins.property
     def run(self) -> _common_pb2.RunKey: ...
@@ -239,6 +240,9 @@ class ProberDone(_message.Message):
 
     RUN_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    CAPTURE_REMARK_FIELD_NUMBER: _builtins.int
+    capture_remark: _builtins.str
+    """What is wrong with the capture; empty = nothing. For this host's own operator, and no one else."""
     @_builtins.property
     def run(self) -> _common_pb2.RunKey: ...
     @_builtins.property
@@ -248,10 +252,11 @@ class ProberDone(_message.Message):
         *,
         run: _common_pb2.RunKey | None = ...,
         outcome: _common_pb2.Outcome | None = ...,
+        capture_remark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_remark", b"capture_remark", "outcome", b"outcome", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

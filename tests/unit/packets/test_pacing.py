@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_address
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 
 from emodis.packets.arrivals import Arrival, ArrivalSocket
 from emodis.packets.clocks import boottime_ns, realtime_ns
 from emodis.packets.paced import headers_bytes
 from emodis.packets.pacing import PacedSocket
+from emodis.packets.tape import Tape
 from emodis.packets.transport import Gate, Stop, Traffic
 
 HERE = IPv4Address("127.0.0.1")
@@ -100,6 +103,37 @@ def test_a_train_leaves_in_order_and_at_its_pace(
     assert gating.traffic.sent_bytes == len(PAYLOADS) * (
         100 + headers_bytes(ip_address(here).version)
     )
+
+
+@pytest.mark.parametrize("here", ["127.0.0.1", "::1"])
+def test_what_has_left_is_on_the_tape_as_it_arrived(
+    calm: Calm, listening: ArrivalSocket, here: str
+) -> None:
+    tape = Tape()
+    sending = PacedSocket(ip_address(here), listening.port, tape=tape)
+    sent = sending.send(PAYLOADS, 0, gate(calm))
+    sending.close()
+    assert sent is not None
+    seen = arrived(listening, len(PAYLOADS))
+    version = ip_address(here).version
+    packets = [(at_ns, (IP if version == 4 else IPv6)(packet)) for at_ns, packet in tape.take()]
+    assert [at_ns for at_ns, _ in packets] == list(sent.times_ns)
+    assert [bytes(packet[UDP].payload) for _, packet in packets] == PAYLOADS
+    assert {(packet.src, packet[UDP].sport) for _, packet in packets} == {
+        (arrival.host, arrival.port) for arrival in seen
+    }
+    assert {(packet.dst, packet[UDP].dport) for _, packet in packets} == {(here, listening.port)}
+
+
+def test_what_left_before_a_gate_closed_is_on_the_tape(
+    calm: Calm, listening: ArrivalSocket
+) -> None:
+    tape = Tape()
+    sending = PacedSocket(HERE, listening.port, tape=tape)
+    calm.after = 5
+    assert sending.send(PAYLOADS, 0, gate(calm)) is None
+    sending.close()
+    assert [IP(packet)[UDP].load for _, packet in tape.take()] == PAYLOADS[:5]
 
 
 def test_stamps_of_one_train_are_not_taken_for_those_of_the_next(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from scapy.layers.inet import IP
+from ipaddress import IPv4Address
+
+from scapy.layers.inet import IP, UDP
 
 from emodis.packets.flow import IdBlock
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Kind
-from emodis.packets.tape import Tape, Taped, as_sent
+from emodis.packets.tape import MOST_DATAGRAMS, Tape, Taped, as_sent
 from emodis.packets.timestamps import Moment
 from tests.unit.packets.answers import THERE, icmp_error, probe_packet
 from tests.unit.packets.test_flight import FakeSockets
@@ -62,3 +64,28 @@ def test_the_header_checksum_is_filled_in_as_the_kernel_does() -> None:
     whole = bytes(IP(src="10.0.0.1", dst="10.0.0.2", ttl=9) / b"payload")
     assert as_sent(whole[:10] + b"\0\0" + whole[12:]) == whole
     assert as_sent(b"no ip packet") == b"no ip packet"
+
+
+def test_datagrams_of_ordinary_sockets_are_packets_among_the_others() -> None:
+    here, there = (IPv4Address("10.0.0.1"), 40_000), (IPv4Address("10.0.0.2"), 50_000)
+    tape = Tape()
+    tape.train_left(here, there, [(10, b"one"), (30, b"two")], ttl=64)
+    tape.datagram_came(20, there, here, b"three")
+    seen = [(at_ns, IP(packet)) for at_ns, packet in tape.take()]
+    assert [at_ns for at_ns, _ in seen] == [10, 20, 30]
+    assert [bytes(packet[UDP].payload) for _, packet in seen] == [b"one", b"three", b"two"]
+    # Nobody has told us how far that one came.
+    assert [(packet.src, packet.ttl) for _, packet in seen] == [
+        ("10.0.0.1", 64),
+        ("10.0.0.2", 0),
+        ("10.0.0.1", 64),
+    ]
+    assert tape.take() == []
+
+
+def test_a_flood_of_datagrams_is_cut_off() -> None:
+    here, there = (IPv4Address("10.0.0.1"), 40_000), (IPv4Address("10.0.0.2"), 50_000)
+    tape = Tape()
+    for at_ns in range(MOST_DATAGRAMS + 5):
+        tape.datagram_came(at_ns, there, here, b"")
+    assert [at_ns for at_ns, _ in tape.take()] == list(range(MOST_DATAGRAMS))

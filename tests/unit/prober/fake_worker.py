@@ -69,7 +69,9 @@ class Fake:
         self.done(run, Outcome(ending=Ending(end=END_DONE)))
 
     def done(self, run: ProberRun, outcome: Outcome) -> None:
-        self.channel.send(FromProber(done=ProberDone(run=run.run, outcome=outcome)))
+        remark = f"the disk is full, says {run.pcap_path}" if run.pcap_path else ""
+        done = ProberDone(run=run.run, outcome=outcome, capture_remark=remark)
+        self.channel.send(FromProber(done=done))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -10,7 +11,7 @@ import pytest
 
 from emodis.packets.pcap import LinkType, file_header, record, records
 from emodis.packets.tape import Tape
-from emodis.prober.capture import FULL, UNABLE, Capture, prepare
+from emodis.prober.capture import BROKEN, FULL, UNABLE, Capture, prepare
 
 
 @attrs.define
@@ -28,6 +29,13 @@ class Recorder:
             self.tape.arrived(at_ns, packet)
 
 
+@contextmanager
+def capturing(path: Path | str, transport: object, **limits: int) -> Iterator[Capture]:
+    with Capture(str(path), **limits) as capture:
+        capture.watch(transport)
+        yield capture
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     made = tmp_path / "x.pcap"
@@ -42,7 +50,7 @@ def read(path: Path) -> list[tuple[int, bytes]]:
 def test_a_run_appends_what_it_saw_and_the_next_one_too(path: Path) -> None:
     transport = Recorder()
     for at_ns in (5, 7):
-        with Capture(str(path), transport) as capture:
+        with capturing(path, transport) as capture:
             transport.hear((at_ns, b"one"))
             capture.keep()
             transport.hear((at_ns + 1, b"two"))
@@ -53,7 +61,7 @@ def test_a_run_appends_what_it_saw_and_the_next_one_too(path: Path) -> None:
 
 def test_what_a_run_that_broke_off_saw_is_kept(path: Path) -> None:
     transport = Recorder()
-    with suppress(RuntimeError), Capture(str(path), transport):
+    with suppress(RuntimeError), capturing(path, transport):
         transport.hear((5, b"one"))
         raise RuntimeError
     assert read(path) == [(5, b"one")]
@@ -61,7 +69,7 @@ def test_what_a_run_that_broke_off_saw_is_kept(path: Path) -> None:
 
 def test_nothing_is_recorded_without_a_path() -> None:
     transport = Recorder()
-    with Capture("", transport) as capture:
+    with capturing("", transport) as capture:
         assert transport.tape is None
         capture.keep()
     assert capture.remark == ""
@@ -70,26 +78,36 @@ def test_nothing_is_recorded_without_a_path() -> None:
 def test_a_full_capture_is_what_came_first_and_says_so(path: Path) -> None:
     transport = Recorder()
     room = len(file_header(LinkType.RAW)) + 2 * len(record(1, b"one"))
-    with Capture(str(path), transport, max_bytes=room) as capture:
+    with capturing(path, transport, max_bytes=room) as capture:
         transport.hear((1, b"one"), (2, b"four"), (3, b"xyz"))
         capture.keep()
         transport.hear((4, b"z"))
     assert read(path) == [(1, b"one")]
-    assert capture.remark == FULL.format(limit=0)
+    assert capture.remark == FULL.format(path=path, limit=0)
 
 
 def test_a_transport_that_cannot_says_so(path: Path) -> None:
-    with Capture(str(path), object()) as capture:
+    with capturing(path, object()) as capture:
         pass
     assert capture.remark == UNABLE
     assert read(path) == []
 
 
+def test_what_goes_by_without_a_transport_is_kept_too(path: Path) -> None:
+    with Capture(str(path)) as capture:
+        assert capture.tape is not None
+        capture.tape.arrived(3, b"one")
+    assert read(path) == [(3, b"one")]
+    assert capture.remark == ""
+    with Capture("") as capture:
+        assert capture.tape is None
+
+
 def test_a_capture_that_is_gone_is_no_end_of_a_run(tmp_path: Path) -> None:
     transport = Recorder()
-    with Capture(str(tmp_path / "none"), transport) as capture:
+    with capturing(tmp_path / "none", transport) as capture:
         transport.hear((1, b"one"))
-    assert capture.remark == "The capture could not be written: No such file or directory."
+    assert capture.remark == BROKEN.format(path=tmp_path / "none", why="No such file or directory")
 
 
 def test_a_full_disk_is_no_end_of_a_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +115,7 @@ def test_a_full_disk_is_no_end_of_a_run(path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     transport = Recorder()
-    with Capture(str(path), transport) as capture:
+    with capturing(path, transport) as capture:
         monkeypatch.setattr(os, "write", full)
         transport.hear((1, b"one"))
         capture.keep()
@@ -113,6 +131,6 @@ def test_nobody_else_may_read_it_and_links_are_not_followed(path: Path, tmp_path
     link.symlink_to(path)
     with pytest.raises(OSError, match="symbolic"):
         prepare(link)
-    with Capture(str(link), Recorder()) as capture:
+    with capturing(link, Recorder()) as capture:
         pass
     assert "symbolic" in capture.remark

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from emodis.packets.clocks import boottime_ns
 from emodis.prober import driver
@@ -73,6 +74,34 @@ async def test_a_run_is_done_and_its_progress_is_heard() -> None:
     pid = made.pid
     await soon(made.stop())
     assert is_gone(pid)
+
+
+@on_reactor
+async def test_remarks_on_captures_are_heard_once_and_are_no_part_of_the_outcome() -> None:
+    heard: list[str] = []
+    command = (sys.executable, str(FAKE), "good")
+    made = Prober(the_reactor(), label="test", command=command, on_remark=heard.append)
+    await soon(made.start())
+    for path in ("x", "x", "", "x"):
+        run = a_run()
+        run.pcap_path = path
+        outcome = await soon(made.run(run))
+        assert not outcome.quality.reasons
+    await soon(made.stop())
+    assert heard == ["the disk is full, says x"] * 2
+
+
+@on_reactor
+async def test_remarks_on_captures_are_logged_where_nobody_else_hears_them() -> None:
+    made = prober("good")
+    await soon(made.start())
+    run = a_run()
+    run.pcap_path = "x"
+    with capturedLogs() as logged:
+        await soon(made.run(run))
+    await soon(made.stop())
+    (event,) = [event for event in logged if event["log_level"] is LogLevel.warn]
+    assert formatEvent(event) == "the test prober: the disk is full, says x"
 
 
 @on_reactor

@@ -11,10 +11,12 @@ from ipaddress import IPv4Address
 
 import attrs
 import pytest
+from scapy.layers.inet import IP, UDP
 
 from emodis.packets.arrivals import ArrivalSocket
 from emodis.packets.clocks import boottime_ns, monotonic_ns
 from emodis.packets.paced import PacedOutcome, PacedTrain
+from emodis.packets.tape import Tape
 from emodis.packets.transport import Traffic
 from emodis.prober import inlet, meeting, peer
 from emodis.prober.follower import Follower
@@ -135,6 +137,7 @@ class Rig:
     ways: list[str] = attrs.field(factory=list)
     max_bytes: int = 0
     train: PacedTrain = TRAIN
+    tape: Tape | None = None
     # In place of two trains.
     conversation: PeerConversation | None = None
 
@@ -171,6 +174,7 @@ class Rig:
             steady=nullcontext,
             relay=relay or (lambda words: None),
             receives=self.train.upstream,
+            tape=self.tape,
         )
         try:
             return partnership.measure(self.begin)
@@ -202,6 +206,23 @@ def test_trains_are_sent_and_reported() -> None:
         assert len(outcome.sent_ns) == 10
     assert rig.outcomes[0].elapsed_ns < rig.outcomes[1].elapsed_ns
     assert (rig.traffic.sent_packets, rig.traffic.sent_bytes) == (20, 4000)
+
+
+def taped(rig: Rig) -> list[tuple[int, IP]]:
+    assert rig.tape is not None
+    return [(at_ns, IP(packet)) for at_ns, packet in rig.tape.take()]
+
+
+def test_what_left_is_on_the_tape() -> None:
+    rig = Rig(tape=Tape())
+    with listening(honest) as port:
+        rig.measure(port)
+    packets = taped(rig)
+    told_ns = [at_ns for outcome in rig.outcomes for at_ns in outcome.sent_ns]
+    assert [at_ns for at_ns, _ in packets] == told_ns
+    assert {(packet.dst, packet.len) for _, packet in packets} == {(str(HERE), TRAIN.size_bytes)}
+    numbers = [igi_keys.PROBE_HEADER.unpack_from(packet[UDP].load)[-1] for _, packet in packets]
+    assert numbers == [*range(10)] * 2
 
 
 def failure(script: Script) -> PeerFailed:
@@ -464,6 +485,18 @@ def following(answer: Callable[[Far, IgiMessage], IgiMessage]) -> Script:
                 far.say(answer(far, message))
 
     return script
+
+
+def test_whatever_comes_from_the_partner_is_on_the_tape() -> None:
+    rig = Rig(train=UPSTREAM, tape=Tape())
+    with listening(following(sending)) as port:
+        rig.measure(port)
+    packets = taped(rig)
+    assert [packet[UDP].load for _, packet in packets].count(b"stray") == 2
+    told_ns = [at_ns for outcome in rig.outcomes for _, at_ns in outcome.arrivals]
+    assert {at_ns for at_ns, _ in packets} >= set(told_ns)
+    assert len(packets) == len(told_ns) + 2
+    assert len({packet[UDP].dport for _, packet in packets}) == 1
 
 
 def test_trains_of_the_partner_are_received() -> None:

@@ -373,10 +373,19 @@ def test_a_result_that_fits_no_frame_is_a_failure(rig: Rig) -> None:
     assert rig.outcome(trains(TRAIN, end=end)).ending.reason == "prober_crashed"
 
 
-def test_a_transport_without_packets_to_show_is_a_remark_on_the_capture(rig: Rig) -> None:
-    outcome = rig.outcome(trains(TRAIN), pcap_path="/nowhere")
-    assert outcome.ending.end == END_DONE
-    assert list(outcome.quality.reasons) == [UNABLE]
+@pytest.mark.parametrize("pcap_path", ["/nowhere", ""])
+def test_what_is_wrong_with_a_capture_is_said_beside_the_outcome(rig: Rig, pcap_path: str) -> None:
+    """Whoever asked for the run must not learn that the operator of this host captures it."""
+    done = rig.messages(trains(TRAIN), pcap_path=pcap_path)[-1].done
+    assert done.outcome.ending.end == END_DONE
+    assert not done.outcome.quality.reasons
+    assert done.capture_remark == (UNABLE if pcap_path else "")
+
+
+def test_a_remark_on_one_capture_is_none_on_the_next(rig: Rig) -> None:
+    rig.messages(trains(TRAIN), pcap_path="/nowhere")
+    rig.channel.closed = False
+    assert not rig.messages(trains(TRAIN))[-1].done.capture_remark
 
 
 def test_without_raw_sockets_it_says_so_in_every_word(rig: Rig) -> None:
