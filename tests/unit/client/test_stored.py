@@ -37,6 +37,14 @@ def test_the_estimators_still_say_what_they_said(path: Path) -> None:
         assert one.differences == ()
 
 
+def test_the_corpus_has_a_way_that_was_estimated_from_both_of_its_edges() -> None:
+    out, into = (compare(run).result for run in runs(text("broute-both")))
+    assert out is not None
+    assert into is not None
+    assert (out["source"], into["source"]) == (True, False)
+    assert [found["name"] for found in out["estimates"]] == ["m1"]
+
+
 def test_the_corpus_has_every_technique() -> None:
     """Plug-ins are not ours; their own packages test them."""
     found = {run.technique.NAME for path in CORPUS for run in runs(path.read_text("utf-8"))}
