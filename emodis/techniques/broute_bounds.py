@@ -38,7 +38,10 @@ class Bounds:
 
 
 def finding(measure: BrouteMeasure, links: int) -> Finding | None:
-    """What a run says of the last `links` links between answering hops; None if nothing."""
+    """What a run says of the last `links` links between answering hops; None if nothing.
+
+    Whether the last of them let as much through is not known where it could not be measured.
+    """
     result = measure.result
     answered = [hop for hop in result.hops if hop.address]
     edge = answered[1:][-links:]
@@ -53,7 +56,7 @@ def finding(measure: BrouteMeasure, links: int) -> Finding | None:
             confidence=link.confidence,
         )
     last = _last_measured(result)
-    if last is None or last.ttl < edge[0].ttl:
+    if last is None or last.ttl < edge[-1].ttl:
         return None
     return Finding(measure=measure, lower_bps=last.rate_bps)
 
