@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from emodis.techniques.pathneck_batches import scatter_ns
 from emodis.techniques.segmentation import Threshold, segment_levels, smooth, split
 from emodis.techniques.stats import median, median_error, scaled_mad
 
@@ -83,7 +84,7 @@ def profile(trains: Sequence[Gaps], *, threshold: Threshold | None = None) -> Pr
     columns = _columns(trains, width)
     gap_ns = [median(column) if column else 0.0 for column in columns]
     errors = [median_error(column) for column in columns if column]
-    noise_ns = median(errors) if errors else 0.0
+    noise_ns = max(median(errors) if errors else 0.0, scatter_ns(columns))
     limits = attrs.evolve(threshold or Threshold(noise_ns=0.0), noise_ns=noise_ns)
     flat = smooth(gap_ns)
     candidates = split(flat, limits)

@@ -14,6 +14,7 @@ import attrs
 
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques import records
+from emodis.techniques.pathneck_batches import scatter_ns as batched_ns
 from emodis.techniques.pathneck_estimator import WISHED_DROP
 from emodis.techniques.segmentation import STEP_MIN_NS
 from emodis.techniques.stats import NS_PER_MS, NS_PER_S, median, scaled_mad
@@ -142,17 +143,13 @@ def grown_load(
     First larger packets, then more of them.
     """
     rows = [gaps.normalised(train)[1:] for train in trains]
-    levels: list[float] = []
-    scatters: list[float] = []
-    for column in zip(*rows, strict=True):
-        valid = [gap for gap in column if gap is not None]
-        if len(valid) > 1:
-            levels.append(median(valid))
-            scatters.append(scaled_mad(valid))
-    if not levels:
+    columns = [[gap for gap in column if gap is not None] for column in zip(*rows, strict=True)]
+    columns = [column for column in columns if len(column) > 1]
+    if not columns:
         return None
-    step_ns = median(levels) * (1 / (1 - WISHED_DROP) - 1)
-    needed_ns = max(_SIGMAS * median(scatters), STEP_MIN_NS)
+    scatter_ns = max(median([scaled_mad(column) for column in columns]), batched_ns(columns))
+    step_ns = median([median(column) for column in columns]) * (1 / (1 - WISHED_DROP) - 1)
+    needed_ns = max(_SIGMAS * scatter_ns, STEP_MIN_NS)
     if step_ns >= needed_ns:
         return None
     wished_bytes = packets * size_bytes * needed_ns / step_ns

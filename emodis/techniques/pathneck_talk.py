@@ -6,6 +6,7 @@ Pure: it learns what time it is from the stamps on its own packets only.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Generator
 from typing import Protocol
 
@@ -47,6 +48,8 @@ _SURE = 0.6
 # Spaced load packets leave one by one, or in groups so far apart; so many groups make a spacing.
 _GROUP_NS = 250 * NS_PER_US
 _LEAST_GROUPS = 10
+# Trains start later by up to this.
+_ASTRAY_NS = 1_000 * NS_PER_US
 # How much longer the header of IPv6 is: the same probe, with the same payload.
 IPV6_LONGER_BYTES = 20
 
@@ -307,7 +310,8 @@ class _Course:
         train_bytes = sum(probe.size_bytes for probe in probes)
         hurried = is_last or not self._needs_patience()
         pause_ns = self.pacing.shortest_ns if hurried else self.pacing.interval_ns
-        interval_ns = pause_ns(train_bytes) if self.observations.trains else 0
+        number = len(self.observations.trains)
+        interval_ns = pause_ns(train_bytes) + _astray_ns(number) if number else 0
         expected = self.watch.expected
         return Train(
             kind=KINDS[gaps.probe_proto(self.observations)],
@@ -466,6 +470,11 @@ class _Course:
         self.good = []
         self.pacing.relax()
         return True
+
+
+def _astray_ns(number: int) -> int:
+    """What a train starts later by, so that none keeps step with a receiver's batches."""
+    return random.Random(number).randrange(_ASTRAY_NS)
 
 
 def _spaced(load: Probe, count: int, spacing_ns: float) -> tuple[Probe, ...]:

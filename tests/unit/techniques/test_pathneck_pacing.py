@@ -96,5 +96,12 @@ def test_the_load_grows_where_the_train_is_too_short_to_measure() -> None:
     assert grown_load(fast, 60, 500) == (60, 1400)
 
 
+def test_the_load_grows_where_answers_in_batches_are_as_coarse_as_the_drop() -> None:
+    """Most hops show no scatter at all; three are one batch of 125 us off."""
+    alike, off = train([0.25] * 7), train([0.25] * 4 + [0.375] * 3)
+    assert grown_load([alike, alike], 60, 500) is None
+    assert grown_load([alike, off], 60, 500) == (60, 1400)
+
+
 def test_nothing_follows_from_one_train() -> None:
     assert grown_load([train([3.0] * 6)], 60, 500) is None
