@@ -25,6 +25,9 @@ VOTE_SHARE = 0.5
 VOTE_WINDOW = 3
 # A jump of so many noises is beyond doubt.
 SURE_JUMP = 6.0
+# One of fewer standard errors of the very places on its two sides is none. More would cost true
+# steps at busy links, whose gaps scatter for the same reason that they grow.
+OWN_ERRORS = 2.0
 # The drop of the rate that should be visible.
 WISHED_DROP = 0.30
 
@@ -55,7 +58,7 @@ class Profile:
     steps: tuple[Step, ...]
     noise_ns: float
     resolution_ratio: float
-    # Splits that the medians suggest and the trains voted down, as (position, share).
+    # Splits that the medians suggest and the trains do not bear out, as (position, share).
     outvoted: tuple[tuple[int, float], ...]
 
     @property
@@ -83,13 +86,15 @@ def profile(trains: Sequence[Gaps], *, threshold: Threshold | None = None) -> Pr
     width = max((len(train) for train in trains), default=0)
     columns = _columns(trains, width)
     gap_ns = [median(column) if column else 0.0 for column in columns]
-    errors = [median_error(column) for column in columns if column]
-    noise_ns = max(median(errors) if errors else 0.0, scatter_ns(columns))
+    errors = [median_error(column) if column else 0.0 for column in columns]
+    known = [error for error, column in zip(errors, columns, strict=True) if column]
+    noise_ns = max(median(known) if known else 0.0, scatter_ns(columns))
     limits = attrs.evolve(threshold or Threshold(noise_ns=0.0), noise_ns=noise_ns)
     flat = smooth(gap_ns)
     candidates = split(flat, limits)
     shares = _votes(trains, candidates, width)
-    splits = [at for at in candidates if shares[at] >= VOTE_SHARE]
+    wins = [at for at in candidates if shares[at] >= VOTE_SHARE]
+    splits = _standing_out(flat, wins, errors)
     levels = segment_levels(flat, splits)
     return Profile(
         gap_ns=gap_ns,
@@ -179,6 +184,25 @@ def _votes(trains: Sequence[Gaps], candidates: Sequence[int], width: int) -> dic
         cast = [vote for vote in votes if vote is not None]
         shares[at] = sum(cast) / len(cast) if len(cast) >= LEAST_VALID else 0.0
     return shares
+
+
+def _standing_out(
+    levels_ns: Sequence[float], splits: Sequence[int], errors_ns: Sequence[float]
+) -> list[int]:
+    """The splits whose jump is not what their own places scatter by.
+
+    The noise of the whole path is that of its middle place; answers of a few places, the last one
+    above all, may queue on the way back where the others' do not pass.
+    """
+    found = []
+    bounds = [0, *splits, len(levels_ns)]
+    for start, at, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
+        low, high = slice(start, at), slice(at, end)
+        jump_ns = median(levels_ns[high]) - median(levels_ns[low])
+        error_ns = math.hypot(median(errors_ns[low]), median(errors_ns[high]))
+        if jump_ns >= OWN_ERRORS * error_ns:
+            found.append(at)
+    return found
 
 
 def _steps_up(train: Gaps, low: range, high: range) -> bool | None:

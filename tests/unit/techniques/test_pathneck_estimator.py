@@ -85,6 +85,16 @@ def test_trains_that_disagree_vote_a_step_down() -> None:
     assert found(rows) == (None, [])
 
 
+def test_a_step_must_stand_out_of_what_its_own_hops_scatter_by() -> None:
+    """The path is quiet, the last hop's answers are not: its median may lie anywhere."""
+    rows = [[10 * MS] * 5 + [last * MS] for last in (10, 10.2, 12, 15, 16)]
+    seen = profile(rows)
+    assert (seen.steps, seen.outvoted) == ((), ((5, 0.6),))
+    assert not settled(rows, planned=10)
+    quieter = [[10 * MS] * 5 + [last * MS] for last in (11.8, 11.9, 12, 12.1, 12.2)]
+    assert found(quieter) == (5, [5])
+
+
 def test_a_hop_that_misses_trains_is_compared_over_the_same_ones() -> None:
     """Trains of very different lengths, one hop heard in the long ones only."""
     rows: list[list[float | None]] = [[v] * 4 for v in (10e6, 10e6, 30e6, 30e6, 30e6)]
