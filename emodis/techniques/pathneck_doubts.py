@@ -100,6 +100,11 @@ def quality(
     _about_sizes(observations, readings, fair, poor)
     if result.remark.startswith("train_truncated"):
         poor.append("a queue on the path is shorter than the train: links behind it are not seen")
+    if result.remark.startswith("shaper_suspected"):
+        fair.append(
+            "a link lets the first packets of a train pass faster (a token bucket): only longer "
+            "trains show it, and what lasts still longer may get less"
+        )
     if result.remark == "filtered_badsum":
         filtered = "something on the path drops packets with a wrong checksum"
         if readings.kept and gaps.is_muted(readings.kept[0]):
@@ -113,7 +118,8 @@ def _about_sizes(
     observations: PathneckObservations, readings: Readings, fair: list[str], poor: list[str]
 ) -> None:
     """Load that a link was too narrow for."""
-    refused = [answer for train in observations.trains if (answer := too_big(train)) is not None]
+    usual = [train for train in observations.trains if train.discarded != gaps.LONG]
+    refused = [answer for train in usual if (answer := too_big(train)) is not None]
     if not refused:
         return
     said = refusals.sentence(refused[0])

@@ -27,8 +27,9 @@ _STALL_NS = 250_000
 _STALL_SHARE = 0.5
 
 SENDER, ROUTE, INCOMPLETE, LOAD, CONTROL = "sender", "route", "incomplete", "load", "control"
-# Trains of half the load, and trains whose load is paced: see `pathneck_cause`.
-SHORT, SPACED = "short", "spaced"
+# Trains of half the load, and trains whose load is paced: see `pathneck_cause`. Trains of several
+# times the load: see `pathneck_shaper`.
+SHORT, SPACED, LONG = "short", "spaced", "long"
 
 
 @attrs.frozen(kw_only=True)
@@ -190,7 +191,7 @@ def normalised(train: PathneckTrain) -> list[float | None]:
 
 
 def _spoilt(train: PathneckTrain) -> str:
-    if train.discarded in (INCOMPLETE, CONTROL, SHORT, SPACED):
+    if train.discarded in (INCOMPLETE, CONTROL, SHORT, SPACED, LONG):
         return train.discarded
     if not is_well_formed(train) or train.train.cut_short:
         return INCOMPLETE

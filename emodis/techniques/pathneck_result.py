@@ -14,6 +14,7 @@ from emodis.techniques.arrival import arrived
 from emodis.techniques.pathneck_cause import Reason, reason
 from emodis.techniques.pathneck_estimator import Profile, Step, profile
 from emodis.techniques.pathneck_gaps import Readings
+from emodis.techniques.pathneck_shaper import LONG_TRAINS, Shaper, shaper
 from emodis.techniques.segmentation import Threshold
 from emodis.techniques.stats import NS_PER_S, median
 from emodis.wire.v1.techniques_pb2 import (
@@ -36,6 +37,8 @@ _CONTROL_RATIO = 2.0
 _CONTROL_SIGMAS = 6.0
 # Gaps of audible trains that the links themselves make differ by no more, whatever their packets.
 _ALIKE_RATIO = 0.7
+# Two trains agree.
+_SHAPER_CONFIDENCE = 0.5
 
 
 def build(observations: PathneckObservations, readings: Readings) -> PathneckResult | None:
@@ -60,6 +63,9 @@ def build(observations: PathneckObservations, readings: Readings) -> PathneckRes
         why = reason(observations, readings, found)
         result.bottleneck.CopyFrom(_bottleneck(readings, found.bottleneck, why))
         _correct(result, readings, found.bottleneck, why)
+    hidden = shaper(observations, readings, found, trains=LONG_TRAINS)
+    if hidden is not None:
+        _reveal(result, readings, hidden)
     count(observations, readings, result)
     return result
 
@@ -251,6 +257,27 @@ def _correct(result: PathneckResult, readings: Readings, step: Step, why: Reason
         if hop.ttl >= first and hop.HasField("rate_bps"):
             hop.rate_bps = round(hop.rate_bps * share)
             hop.bound_bps = round(hop.bound_bps * share)
+
+
+def _reveal(result: PathneckResult, readings: Readings, hidden: Shaper) -> None:
+    """A link that only long trains find slow is the bottleneck of all that is longer."""
+    result.remark = f"shaper_suspected({hidden.ttl})"
+    result.choke_ttls[:] = sorted({*result.choke_ttls, hidden.ttl})
+    result.bottleneck.CopyFrom(
+        PathneckBottleneck(
+            ttl=hidden.ttl,
+            from_ttl=hidden.from_ttl,
+            from_address=readings.addresses.get(hidden.from_ttl, b""),
+            to_address=readings.addresses.get(hidden.ttl, b""),
+            bound_bps=hidden.rate_bps,
+            confidence=_SHAPER_CONFIDENCE,
+        )
+    )
+    for hop in result.hops:
+        if hop.ttl >= hidden.ttl:
+            hop.bound = Bound.BOUND_UPPER
+            hop.bound_bps = hidden.rate_bps
+            hop.choke_point = hop.ttl == hidden.ttl
 
 
 def _train_bytes(train: PathneckTrain) -> int:

@@ -20,13 +20,21 @@ from emodis.techniques.base import Cooperation
 from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_RATIO, SPACED_TRAINS
 from emodis.techniques.pathneck_estimator import LEAST_VALID, Profile, profile, settled
 from emodis.techniques.pathneck_greeting import greet
-from emodis.techniques.pathneck_pacing import MOST_PACKETS, Pacing, Watch, grown_load
+from emodis.techniques.pathneck_pacing import (
+    MOST_LOAD_BYTES,
+    MOST_LOAD_PACKETS,
+    MOST_PACKETS,
+    Pacing,
+    Watch,
+    grown_load,
+)
 from emodis.techniques.pathneck_result import (
     LEAST_PLACES,
     controls,
     first_lost_tail,
     mute_is_filtered,
 )
+from emodis.techniques.pathneck_shaper import LONG_TRAINS, shaper
 from emodis.techniques.pathneck_surprises import nearer_end, smaller_packets, too_big
 from emodis.techniques.pathneck_trace import KINDS, Horizon, horizon, look
 from emodis.techniques.stats import NS_PER_S, NS_PER_US
@@ -42,7 +50,9 @@ _LOST_TAILS = 3
 _LEAST_LOAD_PACKETS = 10
 # Audible trains come in packets of two sizes: an answer has 576 bytes at most (RFC 1812, 4.3.2.3),
 # so large packets bring far fewer bytes back.
-_SMALL_BYTES, _LARGE_BYTES = 500, 1400
+_SMALL_BYTES = 500
+# A long train keeps no link busy for longer, and has to have so many times the usual bytes.
+_LONGEST_S, _LEAST_LENGTHENED = 0.5, 2
 # A bottleneck less certain than this is not looked into.
 _SURE = 0.6
 # Spaced load packets leave one by one, or in groups so far apart; so many groups make a spacing.
@@ -230,8 +240,8 @@ class _Course:
         """As many bytes in packets of the other size; none that some link may find too large."""
         if self.shrunk:
             return packets, size_bytes
-        middle_bytes = (_SMALL_BYTES + _LARGE_BYTES) // 2
-        size = _LARGE_BYTES if size_bytes < middle_bytes else _SMALL_BYTES
+        middle_bytes = (_SMALL_BYTES + MOST_LOAD_BYTES) // 2
+        size = MOST_LOAD_BYTES if size_bytes < middle_bytes else _SMALL_BYTES
         return max(1, round(packets * size_bytes / size)), size
 
     def _look_into(self) -> Generator[Train, TrainOutcome, None]:
@@ -240,7 +250,10 @@ class _Course:
         if len(readings.ttls) < LEAST_PLACES or not readings.kept:
             return
         found = profile(readings.gaps_ns)
-        if found.bottleneck is None or found.bottleneck.confidence < _SURE:
+        step = found.bottleneck
+        if step is None or step.position == 1:
+            yield from self._lengthen(readings, found)
+        if step is None or step.confidence < _SURE:
             return
         half = max(_LEAST_LOAD_PACKETS, self.load_packets // 2)
         if half < self.load_packets:
@@ -250,6 +263,22 @@ class _Course:
         if spacing_ns:
             for _ in range(SPACED_TRAINS):
                 yield from self._aside(gaps.SPACED, spacing_ns=spacing_ns)
+
+    def _lengthen(
+        self, readings: gaps.Readings, found: Profile
+    ) -> Generator[Train, TrainOutcome, None]:
+        """Where no link seems slower than the first: is there one behind a large bucket?"""
+        most_bytes = (self.pacing.slowest_bps or 0) / 8 * _LONGEST_S
+        packets = min(MOST_LOAD_PACKETS, int(most_bytes / MOST_LOAD_BYTES))
+        usual_bytes = self.load_packets * self.load_size_bytes
+        if not self.muted or packets * MOST_LOAD_BYTES < _LEAST_LENGTHENED * usual_bytes:
+            return
+        if any(too_big(train) is not None for train in self.observations.trains):
+            return
+        for sent in range(LONG_TRAINS):
+            if sent and shaper(self.observations, readings, found, trains=sent) is None:
+                return
+            yield from self._aside(gaps.LONG, load_packets=packets, load_size_bytes=MOST_LOAD_BYTES)
 
     def _spacing_ns(self, readings: gaps.Readings, found: Profile) -> float:
         """From one load packet to the next; 0 where no spacing would show anything."""
@@ -263,16 +292,27 @@ class _Course:
         return spacing_ns if is_longer and groups >= _LEAST_GROUPS else 0
 
     def _aside(
-        self, word: str, *, load_packets: int | None = None, spacing_ns: float = 0
+        self,
+        word: str,
+        *,
+        load_packets: int | None = None,
+        load_size_bytes: int | None = None,
+        spacing_ns: float = 0,
     ) -> Generator[Train, TrainOutcome, None]:
         """A train that is not of the set."""
         train = self._next_train(
-            muted=self.muted, is_last=True, load_packets=load_packets, spacing_ns=spacing_ns
+            muted=self.muted,
+            is_last=True,
+            load_packets=load_packets,
+            load_size_bytes=load_size_bytes,
+            spacing_ns=spacing_ns,
         )
         if self.over or not self._fits(train):
             return
         outcome = yield train
-        record = self._record(train, outcome, load_packets=load_packets)
+        record = self._record(
+            train, outcome, load_packets=load_packets, load_size_bytes=load_size_bytes
+        )
         record.discarded = word
         self.over = record.train.cut_short
 

@@ -14,6 +14,7 @@ _LINKS = """
 h1 r1
 m1 r1
 a1 r1
+u1 r1
 hid n1
 n1 r1
 r1 r2
@@ -34,8 +35,8 @@ f1 full   capacity_bps=10_000_000
 r2 p1
 p1 p2
 p2 small
-r2 b1
-b1 bucket capacity_bps=10_000_000 burst_bytes=62_500
+r2 b1     capacity_bps=10_000_000 burst_bytes=62_500
+b1 bucket
 r2 v1
 v1 back   capacity_bps=20_000_000
 r2 e1
@@ -50,13 +51,14 @@ t1 turn
 _MANNERS = {
     "q1": 'icmp = "silent"',
     "q2": 'icmp = "silent"',
+    "t1": 'icmp = "silent"',
     "l1": 'icmp = "limited"\nicmp_per_s = 1',
     "l2": 'icmp = "limited"\nicmp_per_s = 1',
     "e1": "quote_bytes = 8",
     "e2": "quote_bytes = 8",
     "n1": 'nat_for = ["hid"]',
 }
-_HOSTS = {"h1", "m1", "a1", "hid", "dead", "mute", "rare", "far", "near", "full", "small"}
+_HOSTS = {"h1", "m1", "a1", "u1", "hid", "dead", "mute", "rare", "far", "near", "full", "small"}
 _HOSTS |= {"bucket", "back", "short", "turn"}
 _TRAFFIC = """
 [[traffic]]
@@ -92,12 +94,12 @@ with IPRoute() as ip:
         hop = next(g for r in gates[turn % 2] for g in [r.get_attr("RTA_GATEWAY")] if g)
         ip.route("replace", dst=to + "/32", gateway=hop, oif=links[turn % 2])
         turn += 1
-        time.sleep(0.7)
+        time.sleep(0.4)
 """
 
 
 def topology() -> Topology:
-    """h1 (and a1, m1, and hid behind a NAT) - r1 - r2 - an arm for each trouble."""
+    """h1 (and a1, m1, u1, and hid behind a NAT) - r1 - r2 - an arm for each trouble."""
     links = [line.split() for line in _LINKS.strip().splitlines()]
     text = '[as.65001]\nname = "One"\n'
     for node in dict.fromkeys(node for link in links for node in link[:2]):

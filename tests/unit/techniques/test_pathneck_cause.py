@@ -133,6 +133,6 @@ def test_where_nothing_can_be_told_nothing_is_said(network: Path, options: dict[
     assert measured.result.bottleneck.cause == CAUSE_UNSPECIFIED
 
 
-def test_without_a_bottleneck_there_is_nothing_to_look_into() -> None:
+def test_without_a_bottleneck_only_a_large_bucket_is_looked_for() -> None:
     network = path([100.0] * 5, sender_bps=100e6)
-    assert set(kinds(measure(network))) == {"", "control"}
+    assert set(kinds(measure(network))) == {"", "control", "long"}
