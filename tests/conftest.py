@@ -4,9 +4,8 @@ so many words; with EMODIS_REQUIRE_LAB=1 (as in CI) they fail instead.
 Who starts pytest in the background of a script hands it an ignored SIGINT, and every process of
 the tests would inherit it: ^C is tested, so it is made to work first.
 
-The whole suite runs on several workers: labs in which bandwidth is measured by paced trains, or
-without real-time priority, stay on one, so that no two of them run beside each other; so do the
-other labs, and the real processes, which mostly wait.
+The whole suite runs on several workers: labs in which bandwidth is measured stay on one, so that no
+two of them run beside each other; so do the other labs, and the real processes, which mostly wait.
 
 On a machine that others share a measurement may meet a bad moment, and then says so or errs: what
 fails in a lab is done again, up to RERUNS times, and counted in the closing line. What the code
@@ -36,10 +35,12 @@ TOGETHER = {
         for word in (
             "bad_paths",
             "bench",
+            "broute",
             "held_up",
             "igi",
             "ipv6",
             "main_job",
+            "pathneck",
             "unprivileged.py",
         )
     ),
