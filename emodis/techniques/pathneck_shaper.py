@@ -39,19 +39,16 @@ def shaper(
     if len(long) < trains:
         return None
     usual_bytes = gaps.spanned_bytes(readings.kept[0], 1)
-    first: int | None = None
+    first: Shaper | None = None
     for position in range(len(readings.ttls) - 1, 0, -1):
-        per_byte = [ns for train in long if (ns := _per_byte_ns(train, readings.ttls[position]))]
+        before, ttl = readings.ttls[position - 1 : position + 1]
+        per_byte = [ns for train in long if (ns := _per_byte_ns(train, ttl))]
         if len(per_byte) < trains:
             continue
         if min(per_byte) < _LEAST_STRETCH * found.level_ns[position] / usual_bytes:
             break
-        first = position
-    if first is None:
-        return None
-    ttl = readings.ttls[first]
-    slowest_ns = min(ns for train in long if (ns := _per_byte_ns(train, ttl)))
-    return Shaper(readings.ttls[first - 1], ttl, round(8 * NS_PER_S / slowest_ns))
+        first = Shaper(before, ttl, round(8 * NS_PER_S / min(per_byte)))
+    return first
 
 
 def _long(observations: PathneckObservations, readings: Readings) -> Sequence[PathneckTrain]:

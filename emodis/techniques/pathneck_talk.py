@@ -227,7 +227,7 @@ class _Course:
             if self.over or len(self.good) < LEAST_VALID or not self._fits(train):
                 return False
             outcome = yield train
-            record = self._record(train, outcome, load_packets=packets, load_size_bytes=size_bytes)
+            record = self._record(train, outcome)
             record.discarded = gaps.CONTROL
             self.over = record.train.cut_short
             if self.over or gaps.held_up(record):
@@ -310,9 +310,7 @@ class _Course:
         if self.over or not self._fits(train):
             return
         outcome = yield train
-        record = self._record(
-            train, outcome, load_packets=load_packets, load_size_bytes=load_size_bytes
-        )
+        record = self._record(train, outcome)
         record.discarded = word
         self.over = record.train.cut_short
 
@@ -391,21 +389,13 @@ class _Course:
         times_ns = [max(probe.sent_ns, probe.received_ns) for probe in last.probes]
         return start_ns + max(max(times_ns) + self._tail_wait_ns, train.not_before_ns)
 
-    def _record(
-        self,
-        train: Train,
-        outcome: TrainOutcome,
-        *,
-        load_packets: int | None = None,
-        load_size_bytes: int | None = None,
-    ) -> PathneckTrain:
+    def _record(self, train: Train, outcome: TrainOutcome) -> PathneckTrain:
+        load = train.probes[self.horizon.hops : -self.horizon.hops]
         record = self.observations.trains.add()
         record.train.CopyFrom(records.to_record(train, outcome))
         record.hops = self.horizon.hops
-        record.load_packets = self.load_packets if load_packets is None else load_packets
-        record.load_size_bytes = (
-            self.load_size_bytes if load_size_bytes is None else load_size_bytes
-        )
+        record.load_packets = len(load)
+        record.load_size_bytes = load[0].size_bytes
         awaited = train.awaited or ()
         answered = all(outcome.echoes[i].reply is not None for i in awaited)
         self._tail_wait_ns = 0 if answered else train.wait_ns

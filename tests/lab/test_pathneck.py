@@ -13,6 +13,7 @@ from emodis.lab import topofile
 from emodis.lab.deployment import Deployment, program
 from emodis.lab.lab import Lab
 from emodis.lab.unprivileged import wrapped
+from tests.support.trains import measured
 
 pytestmark = pytest.mark.lab
 
@@ -183,17 +184,6 @@ packet_bytes = [1500]
 def hard() -> Iterator[Lab]:
     with Lab.up(topofile.parse(HARD, place="test", default_name="hardships")) as lab:
         yield lab
-
-
-def measured(lab: Lab, destination: str, *options: str) -> dict[str, Any]:
-    """The run from h1."""
-    command = [program("emodis-client"), "measure", "--tech", "pathneck", "--format", "json"]
-    done = lab.run(
-        "h1", [*command, *options, destination], capture_output=True, text=True, timeout=110
-    )
-    assert done.stdout, done.stderr
-    ((run,),) = [m["runs"] for m in json.loads(done.stdout)["measurements"]]
-    return dict(run)
 
 
 def test_nat_short_quotes_rations_silence_and_load_on_the_way_back_at_once(hard: Lab) -> None:

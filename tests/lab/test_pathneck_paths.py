@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from emodis.lab import topofile
-from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
-from emodis.lab.unprivileged import wrapped
 from tests.support.hog import hog
+from tests.support.trains import measured
 
 pytestmark = pytest.mark.lab
 
@@ -50,24 +47,13 @@ h3 = { kind = "host", asn = 65001, icmp = "free" }
     )
 )
 RUNS = 2
+QUICK = ("-o", "trains=5", "-o", "cause=off")
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with Lab.up(topofile.parse(PATHS, place="test", default_name="parting")) as up:
         yield up
-
-
-def measured(lab: Lab, to: str, *words: str, ordinary: bool = False) -> dict[str, Any]:
-    """A run from h1."""
-    argv = [program("emodis-client"), "measure", to, "--tech", "pathneck", "--format", "json"]
-    argv += ["-o", "trains=5", "-o", "cause=off", *words]
-    done = lab.run(
-        "h1", wrapped(argv) if ordinary else argv, capture_output=True, text=True, timeout=110
-    )
-    assert done.stdout, done.stderr
-    ((run,),) = [m["runs"] for m in json.loads(done.stdout)["measurements"]]
-    return dict(run)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +67,7 @@ def test_trains_keep_to_one_arm(lab: Lab, to: str, ordinary: bool, ipv6: bool) -
     The way back may be the slower arm, where all answers to an audible train queue.
     """
     for _ in range(RUNS):
-        run = measured(lab, to, *(["-6"] if ipv6 else []), ordinary=ordinary)
+        run = measured(lab, to, *QUICK, *(["-6"] if ipv6 else []), ordinary=ordinary)
         result = run["result"]
         way = [hop["address"] for hop in result["hops"]]
         (truth,) = (
@@ -99,7 +85,7 @@ def test_trains_keep_to_one_arm(lab: Lab, to: str, ordinary: bool, ipv6: bool) -
 
 @pytest.mark.parametrize("ordinary", [False, True])
 def test_answers_that_come_twice_change_nothing(lab: Lab, ordinary: bool) -> None:
-    run = measured(lab, "h3", ordinary=ordinary)
+    run = measured(lab, "h3", *QUICK, ordinary=ordinary)
     found = run["result"]["bottleneck"]
     assert found["ttl"] == lab.truth("h1", "h3").choke.ttl == 3
     # A fifth of the train is there twice and takes its time, too.
@@ -108,7 +94,7 @@ def test_answers_that_come_twice_change_nothing(lab: Lab, ordinary: bool) -> Non
 
 def test_a_host_without_time_says_so_or_is_right(lab: Lab) -> None:
     with hog(lab, "h1"):
-        run = measured(lab, "h2")
+        run = measured(lab, "h2", *QUICK)
     if run["end"] == "failed":
         assert run["reason"] == "self_congested"
     elif run["result"]["bottleneck"]["ttl"] != 3:
