@@ -8,8 +8,8 @@ The whole suite runs on several workers: labs in which bandwidth is measured sta
 two of them run beside each other; so do the other labs, and the real processes, which mostly wait.
 
 On a machine that others share a measurement may meet a bad moment, and then says so or errs: what
-fails in a lab is done again, up to RERUNS times, and counted in the closing line. What the code
-does wrong fails each time.
+fails in a lab is done again after a pause, up to RERUNS times, and counted in the closing line.
+What the code does wrong fails each time.
 
 Hypothesis draws the same examples in every run, so that a red suite means a change; `make fuzz` is
 for new ones. How long an example takes is no test's business on a machine that others share.
@@ -47,7 +47,8 @@ TOGETHER = {
     "labs": ("tests/lab/",),
     "processes": ("tests/faults/", "tests/integration/"),
 }
-RERUNS = 3
+RERUNS = 4
+PAUSE_S = 3
 
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", _PATIENT, derandomize=True)
@@ -72,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a test of a lab another chance."""
     for item in items:
         if item.get_closest_marker("lab") is not None:
-            item.add_marker(pytest.mark.flaky(reruns=RERUNS))
+            item.add_marker(pytest.mark.flaky(reruns=RERUNS, reruns_delay=PAUSE_S))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -153,7 +153,8 @@ def test_cross_traffic_loads_a_wired_link_and_ends_there() -> None:
     traffic = '[[traffic]]\nlink = ["r1", "h2"]\nmodel = "cbr"\nrate_bps = 50_000_000\n'
     with Lab.up(line("delay_s = 0.010\n" + traffic)) as lab:
         answers = ping(lab, "h1", str(lab.address("h2")), 50, 0.01)
-        assert statistics.median(rtt_ns for _, rtt_ns in answers) == pytest.approx(20e6, abs=1e6)
+        # Its bursts make some wait, on a busy machine most: a free moment shows what the link adds.
+        assert min(rtt_ns for _, rtt_ns in answers) == pytest.approx(20e6, abs=1e6)
         arrived = "print(open('/proc/net/dev').read().split('to-r1:')[1].split()[1])"
         done = lab.run("h2", [sys.executable, "-c", arrived], capture_output=True, text=True)
         assert int(done.stdout) < 100
