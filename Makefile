@@ -48,9 +48,9 @@ fuzz: $(STAMP)  ## minutes of random input for the tests that draw theirs
 # Broken off by ^C, it goes on where it was; `rm -r .build` begins anew.
 bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures are reported of; hours
 	@mkdir -p .build
-	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 400 --others 60 --flat 100 \
+	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 500 --others 60 --flat 100 \
 	  --destinations 20 --jobs 2 --json .build/accuracy.json --resume $(ARGS)
-	@$(BIN)/emodis-lab bench accuracy --tech pathneck --access unprivileged --seeds reported --paths 60 \
+	@$(BIN)/emodis-lab bench accuracy --tech pathneck --access unprivileged --seeds reported --paths 120 \
 	  --others 0 --flat 20 --destinations 0 --jobs 2 --json .build/unprivileged.json --resume $(ARGS)
 	@$(BIN)/emodis-lab bench timing --json .build/timing.json
 	@$(BIN)/emodis-lab bench report .build/accuracy.json .build/unprivileged.json .build/timing.json \

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import attrs
 
-from emodis.lab.bench.paths import CLEAR_RATIO
+from emodis.lab.bench.paths import CLEAR_RATIO, JUDGED_LOADS
 from emodis.lab.bench.tally import Share, share
 from emodis.lab.bench.trial import Run, Trial, common
 from emodis.lab.topology import IcmpLimits, Topology
@@ -133,7 +133,8 @@ def shares(trials: Sequence[PathneckTrial]) -> Iterator[Share]:
 
 
 def _medium(trial: PathneckTrial) -> bool:
-    return 0.3 <= trial.cross_ratio <= 0.7
+    least, most = JUDGED_LOADS
+    return least <= trial.cross_ratio <= most
 
 
 def _other_load(trial: PathneckTrial) -> bool:

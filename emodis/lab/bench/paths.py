@@ -30,6 +30,9 @@ MIN_LINKS, MAX_LINKS = 4, 12
 # Where one link is meant to be the bottleneck, every other has at least so much more.
 CLEAR_RATIO = 1.5
 MOST_CROSS_RATIO = 0.8
+# Loads at which a hit rate is demanded, and in which of ten groups of paths there are others.
+JUDGED_LOADS = (0.3, 0.7)
+OTHER_LOADS = {8: (0.05, 0.3), 9: (0.7, MOST_CROSS_RATIO)}
 MOST_LOSS_RATIO = 0.02
 MOST_ODD_ROUTERS = 3
 # Loads at which available bandwidth is judged.
@@ -83,10 +86,14 @@ def _clear(chance: random.Random, number: int) -> _Plan:
 
 
 def _loaded(chance: random.Random, number: int) -> _Plan:
-    """As `clear`, and the bottleneck carries other traffic."""
+    """As `clear`, and the bottleneck carries other traffic: eight in ten 30 to 70 %, one in ten
+    less, one in ten more.
+    """
     plan = _clear(chance, number)
     narrow = plan.capacities_bps.index(min(plan.capacities_bps))
-    return attrs.evolve(plan, loads={narrow: chance.uniform(0.05, MOST_CROSS_RATIO)})
+    # By fives, because `clear` chooses the bottleneck's place by the number within them.
+    least, most = OTHER_LOADS.get(number // 5 % 10, JUDGED_LOADS)
+    return attrs.evolve(plan, loads={narrow: chance.uniform(least, most)})
 
 
 def _tight(chance: random.Random, number: int) -> _Plan:

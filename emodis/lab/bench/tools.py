@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ TIMEOUT_S = 60.0
 PROBES, INTERVAL_S = 20, 0.05
 ROUNDS = 3
 MOST_OFF_US, MOST_RATIO = 20.0, 1.2
+# How the C reference of ping stamps: as iputils does, and as we do.
+REFERENCE_STAMPS = {reference.NAME: "iputils", f"{reference.NAME}, kernel stamps": "kernel"}
 IPUTILS_RTT = re.compile(r"time=([\d.]+) ms")
 TRACED = re.compile(r"^ *\d+ +(\S+)", re.MULTILINE)
 
@@ -42,10 +45,10 @@ def ping(rounds: int, directory: Path) -> Iterator[Comparison | str]:
         address = str(lab.address("h2"))
         others: dict[str, Callable[[], float]] = {}
         if found := reference.compiled("ping", directory):
-            argv = [str(found), address, count, str(round(INTERVAL_S * 1e6))]
-            others[reference.NAME] = lambda: median(
-                [int(line) / 1000 for line in _said(lab, argv).split()]
-            )
+            interval_us = str(round(INTERVAL_S * 1e6))
+            for name, stamps in REFERENCE_STAMPS.items():
+                argv = [str(found), address, count, interval_us, stamps]
+                others[name] = partial(_reference_rtt_us, lab, argv)
         else:
             yield "the C reference of ping is left out: there is no C compiler on this machine"
         if tool := shutil.which("ping"):
@@ -129,6 +132,10 @@ def _measured(lab: Lab, words: Sequence[str], *more: str) -> dict[str, Any]:
     if not run.get("result"):
         raise LabError(f"{words[0]} could not be measured: {run.get('reason')}")
     return run
+
+
+def _reference_rtt_us(lab: Lab, argv: Sequence[str]) -> float:
+    return median([int(line) / 1000 for line in _said(lab, argv).split()])
 
 
 def _own_route(run: dict[str, Any]) -> Route:

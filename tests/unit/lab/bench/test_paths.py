@@ -6,6 +6,7 @@ import pytest
 
 from emodis.lab.bench.pathneck import as_seen, is_clear
 from emodis.lab.bench.paths import (
+    JUDGED_LOADS,
     KINDS,
     MOST_CROSS_RATIO,
     MOST_LOSS_RATIO,
@@ -58,6 +59,9 @@ def test_loads_are_even_and_random_and_light_and_heavy() -> None:
         truth.choke.cross_ethernet_bps / truth.choke.capacity_ethernet_bps for _, truth in found
     ]
     assert min(shares) < 0.2 < 0.7 < max(shares)
+    # Most are such as a hit rate is demanded for.
+    judged = [JUDGED_LOADS[0] <= share <= JUDGED_LOADS[1] for share in shares]
+    assert sum(judged) == pytest.approx(0.8 * len(judged), abs=2)
 
 
 def test_the_tight_link_is_another_than_the_narrow_one() -> None:

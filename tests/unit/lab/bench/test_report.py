@@ -67,7 +67,7 @@ def test_a_table_for_each_technique_with_its_targets(file: Path) -> None:
     assert "--seeds reported --seed 0 --access full --paths 5 --others 1 --flat 0" in done.output
     (row,) = [line for line in done.output.splitlines() if "clear, idle" in line]
     assert "1/3 (1 without a result)" in row
-    assert "at least 97%: NO, median error at most 10%: yes" in row
+    assert "n at least 200: NO, at least 97%: NO, median error at most 10%: yes" in row
     assert "| igi | k/n |" in done.output
     assert "median error at most 5%: NO, 90 % at most 20%: yes" in done.output
 
