@@ -6,7 +6,7 @@ import random
 
 import attrs
 
-from emodis.packets.model import Address, Kind
+from emodis.packets.model import Address, FlowKey, Kind
 
 # The destination port unless a train has another; never incremented as in classic traceroute,
 # because another port would be another flow.
@@ -45,6 +45,14 @@ class Flow:
     label: int = 0
     secret: int = 0
     tag: bytes = b""
+
+    @property
+    def key(self) -> FlowKey:
+        """The fields that load balancers tell it by."""
+        label = self.label if self.target.version == 6 else None
+        if self.kind is Kind.ICMP_ECHO:
+            return FlowKey(icmp_ident=self.ident, icmp_checksum=self.check, flow_label=label)
+        return FlowKey(source_port=self.ident, destination_port=self.port, flow_label=label)
 
 
 @attrs.frozen(kw_only=True)

@@ -116,6 +116,7 @@ class Ledger:
             icmp_code=answer.icmp_code,
             ttl=answer.ttl,
             quoted_ttl=answer.quoted_ttl,
+            quoted_tos=answer.quoted_tos,
             marks=answer.marks,
             mpls=answer.mpls,
             interfaces=answer.interfaces,

@@ -70,6 +70,20 @@ class InterfaceInfo:
 
 
 @attrs.frozen(kw_only=True)
+class FlowKey:
+    """What load balancers tell the flow of a train by; None: its packets have no such field.
+
+    UDP and TCP have ports, ICMP an identifier and a constant checksum, IPv6 a flow label.
+    """
+
+    source_port: int | None = None
+    destination_port: int | None = None
+    icmp_ident: int | None = None
+    icmp_checksum: int | None = None
+    flow_label: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Probe:
     """One packet.
 
@@ -133,6 +147,8 @@ class Reply:
     ttl: int
     # TTL of our packet as the router quotes it; None where nothing is quoted.
     quoted_ttl: int | None
+    # Its TOS byte or traffic class there: a router may have rewritten the DSCP.
+    quoted_tos: int | None = None
     marks: frozenset[Mark] = frozenset()
     # Outermost first.
     mpls: tuple[MplsLabel, ...] = ()
@@ -171,3 +187,5 @@ class TrainOutcome:
     # The kernel opened a connection for each SYN: it gave each a source port of its own, and
     # repeated it after a second.
     by_connect: bool = False
+    # None: the packets had no flow in common, or the kernel does not tell.
+    flow_key: FlowKey | None = None

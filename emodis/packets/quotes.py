@@ -53,10 +53,11 @@ class Expectation:
 
 @attrs.frozen
 class Found:
-    """A probe that was quoted, with the TTL it had when it was."""
+    """A probe that was quoted, with the TTL and the TOS (traffic class) it had when it was."""
 
     probe_id: int
     ttl: int
+    tos: int
     marks: frozenset[Mark]
 
 
@@ -64,6 +65,7 @@ class Found:
 class _Quote:
     source: Bytes
     ttl: int
+    tos: int
     # Only IPv4 has it.
     identification: int | None
     # From the transport header on, eight bytes at least.
@@ -89,7 +91,7 @@ def quoted_probe(quote: Bytes, expected: Expectation) -> Found | None:
         # A port we never had and one id of 16 bits: that is too easily guessed.
         return None
     marks = [Mark.QUOTE_ALTERED] * altered + [Mark.NAT] * foreign
-    return Found(probe_id, read.ttl, frozenset(marks))
+    return Found(probe_id, read.ttl, read.tos, frozenset(marks))
 
 
 def word(data: Bytes, at: int) -> int:
@@ -106,7 +108,7 @@ def _read_v4(quote: Bytes, expected: Expectation) -> _Quote | None:
     # A fragment other than the first has no ports.
     if word(quote, 6) & 0x1FFF:
         return None
-    return _Quote(quote[12:16], quote[8], word(quote, 4), quote[header:])
+    return _Quote(quote[12:16], quote[8], quote[1], word(quote, 4), quote[header:])
 
 
 def _read_v6(quote: Bytes, expected: Expectation) -> _Quote | None:
@@ -115,7 +117,7 @@ def _read_v6(quote: Bytes, expected: Expectation) -> _Quote | None:
         return None
     if quote[24:40] != expected.target.packed:
         return None
-    return _Quote(quote[8:24], quote[7], None, quote[header:])
+    return _Quote(quote[8:24], quote[7], word(quote, 0) >> 4 & 0xFF, None, quote[header:])
 
 
 def _is_like_ours(transport: Bytes, expected: Expectation) -> bool:

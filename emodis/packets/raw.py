@@ -111,6 +111,7 @@ class RawTransport:
             unmatched=flight.unmatched,
             receive_drops=sockets.drops() - drops,
             cut_short=flight.cut_short,
+            flow_key=None if train.spread else flow.key,
         )
 
     def record(self, tape: Tape | None) -> None:

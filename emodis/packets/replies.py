@@ -47,6 +47,7 @@ class Answer:
     icmp_code: int = 0
     ttl: int
     quoted_ttl: int | None = None
+    quoted_tos: int | None = None
     size_bytes: int
     marks: frozenset[Mark] = frozenset()
     mpls: tuple[MplsLabel, ...] = ()
@@ -125,6 +126,7 @@ def _icmp(outer: _Outer, expected: Expectation) -> Answer | None:
         icmp_code=icmp[1],
         ttl=outer.ttl,
         quoted_ttl=found.ttl,
+        quoted_tos=found.tos,
         size_bytes=outer.size_bytes,
         marks=found.marks,
         # It has the size of the link where others have the length of the quote.

@@ -19,7 +19,7 @@ from emodis.packets.flow import FLOW_COUNT, ID_COUNT, IdBlock, Ids
 from emodis.packets.flowsocket import Arrival, FlowSocket
 from emodis.packets.ledger import Ledger
 from emodis.packets.mmsg import SendBatch
-from emodis.packets.model import Address, Kind, Train, TrainOutcome
+from emodis.packets.model import Address, FlowKey, Kind, Train, TrainOutcome
 from emodis.packets.reading import Reading, Sender
 from emodis.packets.transport import (
     ClockStep,
@@ -149,6 +149,7 @@ class UnprivilegedTransport:
             unmatched=flight.unmatched - explained,
             receive_drops=sock.drops() - drops,
             cut_short=flight.cut_short,
+            flow_key=_flow_key(train, wording),
         )
 
     def end(self) -> None:
@@ -189,6 +190,13 @@ class UnprivilegedTransport:
                 self._traffic.recv_bytes += answer.size_bytes
                 explained += 1
         return explained
+
+
+def _flow_key(train: Train, wording: Wording) -> FlowKey:
+    """What is known of it: the kernel chooses the flow label of IPv6."""
+    if train.kind is Kind.ICMP_ECHO:
+        return FlowKey(icmp_ident=wording.ident, icmp_checksum=wording.check)
+    return FlowKey(source_port=wording.ident, destination_port=train.port)
 
 
 def _check(train: Train) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
+import attrs
+
 from emodis.packets.model import (
     Address,
     Echo,
@@ -28,6 +30,7 @@ from emodis.wire.v1.techniques_pb2 import (
     WORD_DATAGRAM,
     WORD_RESET,
     WORD_SYN_ACK,
+    FlowKey,
     InterfaceEntry,
     MplsEntry,
     ProbeRecord,
@@ -70,6 +73,7 @@ def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
         ValueError: if the outcome does not have one echo per probe.
     """
     t0_ns = _earliest_ns(outcome)
+    key = outcome.flow_key
     return TrainRecord(
         t0_unix_ns=t0_ns,
         probes=[
@@ -84,6 +88,7 @@ def to_record(train: Train, outcome: TrainOutcome) -> TrainRecord:
         cut_short=outcome.cut_short,
         flow=train.flow,
         by_connect=outcome.by_connect,
+        flow_key=None if key is None else FlowKey(**attrs.asdict(key)),
     )
 
 
@@ -148,6 +153,8 @@ def _probe_record(probe: Probe, echo: Echo, t0_ns: int) -> ProbeRecord:
         record.reply_ttl = reply.ttl
         if reply.quoted_ttl is not None:
             record.quoted_ttl = reply.quoted_ttl
+        if reply.quoted_tos is not None:
+            record.quoted_tos = reply.quoted_tos
         if reply.far_ns is not None:
             record.far_ns = reply.far_ns
         if reply.kind in _WORDS:

@@ -62,6 +62,8 @@ def estimate(observations: TracerouteObservations, view: View) -> TracerouteResu
     _mark_used_up(result.hops)
     describe_losses(result, proto=view.proto, behind=_rounds_behind(probes))
     result.path_hash = _path_hash(result)
+    if trains and trains[0].HasField("flow_key"):
+        result.flow_key.CopyFrom(trains[0].flow_key)
     return result
 
 
@@ -95,6 +97,7 @@ def _hop_answer(number: int, probe: ProbeRecord) -> HopAnswer:
         icmp_code=probe.icmp_code,
         reply_ttl=probe.reply_ttl,
         quoted_ttl=probe.quoted_ttl,
+        quoted_tos=probe.quoted_tos if probe.HasField("quoted_tos") else None,
         word=probe.word,
         marks=probe.marks,
         mpls=probe.mpls,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.utils import PcapReader
 
 from emodis.lab.deployment import Daemon, Deployment, program
@@ -92,6 +92,40 @@ def test_ipv6_packets_are_whole(path_lab: Lab, tmp_path: Path) -> None:
         run["cost"]["sent_bytes"] + run["cost"]["recv_bytes"]
     )
     assert {packet.hlim for packet in packets if UDP in packet} >= set(range(1, 8))
+
+
+@pytest.mark.parametrize("six", [(), ("-6",)], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("proto", ["udp", "icmp", "tcp"])
+def test_every_packet_has_the_flow_that_is_told(
+    path_lab: Lab, tmp_path: Path, proto: str, six: tuple[str, ...]
+) -> None:
+    run = measured(
+        path_lab, tmp_path / "x.pcap", *six, "--tech", "traceroute", "-o", f"proto={proto}"
+    )
+    with PcapReader(str(tmp_path / "x.pcap")) as reader:
+        packets = [packet[IPv6 if six else IP] for packet in reader]
+    here = str((path_lab.address6 if six else path_lab.address)("h1"))
+    sent = [packet for packet in packets if packet.src == here]
+    assert {tuple(flow_of(packet).items()) for packet in sent} == {
+        tuple(run["result"]["flow_key"].items())
+    }
+    trains = run["observations"]["trains"]
+    assert all(train["flow_key"] == run["result"]["flow_key"] for train in trains)
+    quoted = [answer["quoted_tos"] for hop in run["result"]["hops"] for answer in hop["answers"]]
+    assert set(quoted) <= {0, None}
+    assert quoted[0] == 0
+
+
+def flow_of(packet: Any) -> dict[str, int | None]:
+    """What a load balancer sees of it, by the names of `flow_key`."""
+    echo = packet.getlayer(ICMP) or packet.getlayer(ICMPv6EchoRequest)
+    return {
+        "source_port": None if echo else packet.sport,
+        "destination_port": None if echo else packet.dport,
+        "icmp_ident": echo.id if echo else None,
+        "icmp_checksum": (echo.chksum if ICMP in packet else echo.cksum) if echo else None,
+        "flow_label": packet.fl if IPv6 in packet else None,
+    }
 
 
 def test_without_raw_sockets_it_is_said_that_there_is_no_capture(

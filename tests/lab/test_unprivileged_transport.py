@@ -6,9 +6,12 @@ import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.layers.inet import ICMP, UDP
+from scapy.utils import PcapReader
 
 from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
@@ -64,6 +67,20 @@ def test_every_router_on_the_path_answers_with_kernel_stamps(
         assert echo["queued"] <= echo["sent"] < echo["reply"][3]
     doubts = [outcome[name] for name in ("duplicates", "unmatched", "receive_drops", "cut_short")]
     assert doubts == [0, 0, 0, False]
+
+
+FLOW = """
+transport.begin(there, max_bytes=0)
+print(json.dumps(fly(probes([64]), kind=Kind.UDP).flow_key.source_port))
+"""
+
+
+def test_the_port_that_is_told_is_the_one_on_the_wire(path_lab: Lab, tmp_path: Path) -> None:
+    with path_lab.capture("h2", tmp_path / "h2.pcap"):
+        told = flown(path_lab, FLOW)
+    with PcapReader(str(tmp_path / "h2.pcap")) as reader:
+        (probe,) = [packet[UDP] for packet in reader if UDP in packet and ICMP not in packet]
+    assert probe.sport == told
 
 
 SYNS = """

@@ -187,6 +187,7 @@ def _remark(hop: TracerouteHop, result: TracerouteResult) -> str:
     if labels:
         words.append(f"MPLS {' '.join(str(entry.label) for entry in labels)}")
     words += _marks(hop)
+    words += [f"TOS {tos:#04x}" for tos in sorted({a.quoted_tos for a in hop.answers} - {0})]
     codes = sorted({a.icmp_code for a in hop.answers if _is_refusal(a)})
     return ", ".join([*words, *(f"unreachable ({code})" for code in codes)])
 

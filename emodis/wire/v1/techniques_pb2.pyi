@@ -257,6 +257,7 @@ class ProbeRecord(_message.Message):
     MPLS_FIELD_NUMBER: _builtins.int
     FAR_NS_FIELD_NUMBER: _builtins.int
     INTERFACES_FIELD_NUMBER: _builtins.int
+    QUOTED_TOS_FIELD_NUMBER: _builtins.int
     ttl: _builtins.int
     size_bytes: _builtins.int
     muted: _builtins.bool
@@ -278,6 +279,10 @@ class ProbeRecord(_message.Message):
     word: Global___Word.ValueType
     far_ns: _builtins.int
     """When it arrived at a destination that cooperates: Unix ns of that host's own clock."""
+    quoted_tos: _builtins.int
+    """TOS or traffic class of our probe as the answer quotes it; absent as quoted_ttl is, or where
+    the kernel keeps it to itself (no raw sockets).
+    """
     @_builtins.property
     def marks(self) -> _containers.RepeatedScalarFieldContainer[Global___AnswerMark.ValueType]: ...
     @_builtins.property
@@ -305,15 +310,18 @@ class ProbeRecord(_message.Message):
         mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
         far_ns: _builtins.int | None = ...,
         interfaces: _abc.Iterable[Global___InterfaceEntry] | None = ...,
+        quoted_tos: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "far_ns", b"far_ns", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_tos", b"_quoted_tos", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "far_ns", b"far_ns", "queued_ns", b"queued_ns", "quoted_tos", b"quoted_tos", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "sent_ns", b"sent_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "far_ns", b"far_ns", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "interfaces", b"interfaces", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns", "_queued_ns", b"_queued_ns", "_quoted_tos", b"_quoted_tos", "_quoted_ttl", b"_quoted_ttl", "_received_ns", b"_received_ns", "_sent_ns", b"_sent_ns", "address", b"address", "far_ns", b"far_ns", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "interfaces", b"interfaces", "marks", b"marks", "mpls", b"mpls", "muted", b"muted", "queued_ns", b"queued_ns", "quoted_tos", b"quoted_tos", "quoted_ttl", b"quoted_ttl", "received_ns", b"received_ns", "reply_ttl", b"reply_ttl", "sent_ns", b"sent_ns", "size_bytes", b"size_bytes", "ttl", b"ttl", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__far_ns: _TypeAlias = _typing.Literal["far_ns"]  # noqa: Y015
     _WhichOneofArgType__far_ns: _TypeAlias = _typing.Literal["_far_ns", b"_far_ns"]  # noqa: Y015
     _WhichOneofReturnType__queued_ns: _TypeAlias = _typing.Literal["queued_ns"]  # noqa: Y015
     _WhichOneofArgType__queued_ns: _TypeAlias = _typing.Literal["_queued_ns", b"_queued_ns"]  # noqa: Y015
+    _WhichOneofReturnType__quoted_tos: _TypeAlias = _typing.Literal["quoted_tos"]  # noqa: Y015
+    _WhichOneofArgType__quoted_tos: _TypeAlias = _typing.Literal["_quoted_tos", b"_quoted_tos"]  # noqa: Y015
     _WhichOneofReturnType__quoted_ttl: _TypeAlias = _typing.Literal["quoted_ttl"]  # noqa: Y015
     _WhichOneofArgType__quoted_ttl: _TypeAlias = _typing.Literal["_quoted_ttl", b"_quoted_ttl"]  # noqa: Y015
     _WhichOneofReturnType__received_ns: _TypeAlias = _typing.Literal["received_ns"]  # noqa: Y015
@@ -325,6 +333,8 @@ class ProbeRecord(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queued_ns) -> _WhichOneofReturnType__queued_ns | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_tos) -> _WhichOneofReturnType__quoted_tos | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_ttl) -> _WhichOneofReturnType__quoted_ttl | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__received_ns) -> _WhichOneofReturnType__received_ns | None: ...
@@ -332,6 +342,62 @@ class ProbeRecord(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sent_ns) -> _WhichOneofReturnType__sent_ns | None: ...
 
 Global___ProbeRecord: _TypeAlias = ProbeRecord  # noqa: Y015
+
+@_typing.final
+class FlowKey(_message.Message):
+    """What load balancers tell a flow by; absent: its packets have no such field, or the kernel chose it
+    and does not tell.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_PORT_FIELD_NUMBER: _builtins.int
+    DESTINATION_PORT_FIELD_NUMBER: _builtins.int
+    ICMP_IDENT_FIELD_NUMBER: _builtins.int
+    ICMP_CHECKSUM_FIELD_NUMBER: _builtins.int
+    FLOW_LABEL_FIELD_NUMBER: _builtins.int
+    source_port: _builtins.int
+    destination_port: _builtins.int
+    icmp_ident: _builtins.int
+    """ICMP: identifier, and the checksum that all its packets have."""
+    icmp_checksum: _builtins.int
+    flow_label: _builtins.int
+    """IPv6."""
+    def __init__(
+        self,
+        *,
+        source_port: _builtins.int | None = ...,
+        destination_port: _builtins.int | None = ...,
+        icmp_ident: _builtins.int | None = ...,
+        icmp_checksum: _builtins.int | None = ...,
+        flow_label: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_destination_port", b"_destination_port", "_flow_label", b"_flow_label", "_icmp_checksum", b"_icmp_checksum", "_icmp_ident", b"_icmp_ident", "_source_port", b"_source_port", "destination_port", b"destination_port", "flow_label", b"flow_label", "icmp_checksum", b"icmp_checksum", "icmp_ident", b"icmp_ident", "source_port", b"source_port"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_destination_port", b"_destination_port", "_flow_label", b"_flow_label", "_icmp_checksum", b"_icmp_checksum", "_icmp_ident", b"_icmp_ident", "_source_port", b"_source_port", "destination_port", b"destination_port", "flow_label", b"flow_label", "icmp_checksum", b"icmp_checksum", "icmp_ident", b"icmp_ident", "source_port", b"source_port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__destination_port: _TypeAlias = _typing.Literal["destination_port"]  # noqa: Y015
+    _WhichOneofArgType__destination_port: _TypeAlias = _typing.Literal["_destination_port", b"_destination_port"]  # noqa: Y015
+    _WhichOneofReturnType__flow_label: _TypeAlias = _typing.Literal["flow_label"]  # noqa: Y015
+    _WhichOneofArgType__flow_label: _TypeAlias = _typing.Literal["_flow_label", b"_flow_label"]  # noqa: Y015
+    _WhichOneofReturnType__icmp_checksum: _TypeAlias = _typing.Literal["icmp_checksum"]  # noqa: Y015
+    _WhichOneofArgType__icmp_checksum: _TypeAlias = _typing.Literal["_icmp_checksum", b"_icmp_checksum"]  # noqa: Y015
+    _WhichOneofReturnType__icmp_ident: _TypeAlias = _typing.Literal["icmp_ident"]  # noqa: Y015
+    _WhichOneofArgType__icmp_ident: _TypeAlias = _typing.Literal["_icmp_ident", b"_icmp_ident"]  # noqa: Y015
+    _WhichOneofReturnType__source_port: _TypeAlias = _typing.Literal["source_port"]  # noqa: Y015
+    _WhichOneofArgType__source_port: _TypeAlias = _typing.Literal["_source_port", b"_source_port"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__destination_port) -> _WhichOneofReturnType__destination_port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flow_label) -> _WhichOneofReturnType__flow_label | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__icmp_checksum) -> _WhichOneofReturnType__icmp_checksum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__icmp_ident) -> _WhichOneofReturnType__icmp_ident | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_port) -> _WhichOneofReturnType__source_port | None: ...
+
+Global___FlowKey: _TypeAlias = FlowKey  # noqa: Y015
 
 @_typing.final
 class TrainRecord(_message.Message):
@@ -349,6 +415,7 @@ class TrainRecord(_message.Message):
     CUT_SHORT_FIELD_NUMBER: _builtins.int
     FLOW_FIELD_NUMBER: _builtins.int
     BY_CONNECT_FIELD_NUMBER: _builtins.int
+    FLOW_KEY_FIELD_NUMBER: _builtins.int
     t0_unix_ns: _builtins.int
     kernel_tx: _builtins.bool
     """Stamped by the kernel, else by the process."""
@@ -369,6 +436,10 @@ class TrainRecord(_message.Message):
     """
     @_builtins.property
     def probes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeRecord]: ...
+    @_builtins.property
+    def flow_key(self) -> Global___FlowKey:
+        """Absent: the packets have no flow in common (SYNs)."""
+
     def __init__(
         self,
         *,
@@ -382,10 +453,11 @@ class TrainRecord(_message.Message):
         cut_short: _builtins.bool = ...,
         flow: _builtins.int = ...,
         by_connect: _builtins.bool = ...,
+        flow_key: Global___FlowKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow_key", b"flow_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_connect", b"by_connect", "cut_short", b"cut_short", "duplicates", b"duplicates", "flow", b"flow", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "probes", b"probes", "receive_drops", b"receive_drops", "t0_unix_ns", b"t0_unix_ns", "unmatched", b"unmatched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_connect", b"by_connect", "cut_short", b"cut_short", "duplicates", b"duplicates", "flow", b"flow", "flow_key", b"flow_key", "kernel_rx", b"kernel_rx", "kernel_tx", b"kernel_tx", "probes", b"probes", "receive_drops", b"receive_drops", "t0_unix_ns", b"t0_unix_ns", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -789,6 +861,7 @@ class HopAnswer(_message.Message):
     MARKS_FIELD_NUMBER: _builtins.int
     MPLS_FIELD_NUMBER: _builtins.int
     INTERFACES_FIELD_NUMBER: _builtins.int
+    QUOTED_TOS_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     address: _builtins.bytes
     """Absent: silent."""
@@ -798,6 +871,8 @@ class HopAnswer(_message.Message):
     reply_ttl: _builtins.int
     quoted_ttl: _builtins.int
     word: Global___Word.ValueType
+    quoted_tos: _builtins.int
+    """TOS or traffic class of our probe as the answer quotes it; we sent 0."""
     @_builtins.property
     def marks(self) -> _containers.RepeatedScalarFieldContainer[Global___AnswerMark.ValueType]: ...
     @_builtins.property
@@ -820,13 +895,19 @@ class HopAnswer(_message.Message):
         marks: _abc.Iterable[Global___AnswerMark.ValueType] | None = ...,
         mpls: _abc.Iterable[Global___MplsEntry] | None = ...,
         interfaces: _abc.Iterable[Global___InterfaceEntry] | None = ...,
+        quoted_tos: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "rtt_ns", b"rtt_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quoted_tos", b"_quoted_tos", "_rtt_ns", b"_rtt_ns", "quoted_tos", b"quoted_tos", "rtt_ns", b"rtt_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "interfaces", b"interfaces", "marks", b"marks", "mpls", b"mpls", "quoted_ttl", b"quoted_ttl", "reply_ttl", b"reply_ttl", "round", b"round", "rtt_ns", b"rtt_ns", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quoted_tos", b"_quoted_tos", "_rtt_ns", b"_rtt_ns", "address", b"address", "icmp_code", b"icmp_code", "icmp_type", b"icmp_type", "interfaces", b"interfaces", "marks", b"marks", "mpls", b"mpls", "quoted_tos", b"quoted_tos", "quoted_ttl", b"quoted_ttl", "reply_ttl", b"reply_ttl", "round", b"round", "rtt_ns", b"rtt_ns", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quoted_tos: _TypeAlias = _typing.Literal["quoted_tos"]  # noqa: Y015
+    _WhichOneofArgType__quoted_tos: _TypeAlias = _typing.Literal["_quoted_tos", b"_quoted_tos"]  # noqa: Y015
     _WhichOneofReturnType__rtt_ns: _TypeAlias = _typing.Literal["rtt_ns"]  # noqa: Y015
     _WhichOneofArgType__rtt_ns: _TypeAlias = _typing.Literal["_rtt_ns", b"_rtt_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quoted_tos) -> _WhichOneofReturnType__quoted_tos | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rtt_ns) -> _WhichOneofReturnType__rtt_ns | None: ...
 
 Global___HopAnswer: _TypeAlias = HopAnswer  # noqa: Y015
@@ -1073,6 +1154,7 @@ class TracerouteResult(_message.Message):
     UNMATCHED_FIELD_NUMBER: _builtins.int
     PATH_HASH_FIELD_NUMBER: _builtins.int
     GRAPH_FIELD_NUMBER: _builtins.int
+    FLOW_KEY_FIELD_NUMBER: _builtins.int
     hop_count: _builtins.int
     """Smallest TTL that the destination answered; absent when it never did."""
     reached: _builtins.bool
@@ -1090,6 +1172,10 @@ class TracerouteResult(_message.Message):
     def graph(self) -> Global___RouteGraph:
         """Absent: parallel routes were not looked for."""
 
+    @_builtins.property
+    def flow_key(self) -> Global___FlowKey:
+        """The flow that found the hops; absent where its packets have none in common (SYNs)."""
+
     def __init__(
         self,
         *,
@@ -1102,10 +1188,11 @@ class TracerouteResult(_message.Message):
         unmatched: _builtins.int = ...,
         path_hash: _builtins.str = ...,
         graph: Global___RouteGraph | None = ...,
+        flow_key: Global___FlowKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "graph", b"graph", "hop_count", b"hop_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "flow_key", b"flow_key", "graph", b"graph", "hop_count", b"hop_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "dest_alias", b"dest_alias", "duplicates", b"duplicates", "end_reason", b"end_reason", "graph", b"graph", "hop_count", b"hop_count", "hops", b"hops", "path_hash", b"path_hash", "reached", b"reached", "unmatched", b"unmatched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count", "dest_alias", b"dest_alias", "duplicates", b"duplicates", "end_reason", b"end_reason", "flow_key", b"flow_key", "graph", b"graph", "hop_count", b"hop_count", "hops", b"hops", "path_hash", b"path_hash", "reached", b"reached", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hop_count: _TypeAlias = _typing.Literal["hop_count"]  # noqa: Y015
     _WhichOneofArgType__hop_count: _TypeAlias = _typing.Literal["_hop_count", b"_hop_count"]  # noqa: Y015

@@ -41,13 +41,24 @@ OURS = {
 }
 
 
-@given(st.sampled_from(MADE), st.integers(1000, 1049), st.integers(1, 255), st.integers(8, 40))
+@given(
+    st.sampled_from(MADE),
+    st.integers(1000, 1049),
+    st.integers(1, 255),
+    st.integers(0, 255),
+    st.integers(8, 40),
+)
 def test_time_exceeded_names_the_probe_and_the_router(
-    made: tuple[Kind, int], probe_id: int, ttl: int, quoted: int
+    made: tuple[Kind, int], probe_id: int, ttl: int, tos: int, quoted: int
 ) -> None:
     kind, version = made
-    probe = probe_packet(kind, probe_id, version=version, ttl=ttl)
-    packet = error(version, probe[: HEADER[version] + quoted])
+    probe = bytearray(probe_packet(kind, probe_id, version=version, ttl=ttl))
+    # A router on the way has rewritten it.
+    if version == 4:
+        probe[1] = tos
+    else:
+        probe[0], probe[1] = probe[0] & 0xF0 | tos >> 4, (tos & 15) << 4 | probe[1] & 15
+    packet = error(version, bytes(probe[: HEADER[version] + quoted]))
     assert parse(packet, OURS[made]) == Answer(
         probe_id=probe_id,
         kind=ReplyKind.TIME_EXCEEDED,
@@ -55,6 +66,7 @@ def test_time_exceeded_names_the_probe_and_the_router(
         icmp_type=TIME_EXCEEDED[version],
         ttl=61,
         quoted_ttl=ttl,
+        quoted_tos=tos,
         size_bytes=len(packet),
     )
 

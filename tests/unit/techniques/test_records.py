@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from emodis.packets.model import (
     Echo,
+    FlowKey,
     InterfaceInfo,
     Kind,
     Mark,
@@ -76,6 +77,7 @@ def replies(draw: st.DrawFn) -> Reply:
         icmp_code=draw(st.integers(0, 15)),
         ttl=draw(st.integers(0, 255)),
         quoted_ttl=draw(st.none() | st.integers(0, 255)),
+        quoted_tos=draw(st.none() | st.integers(0, 255)),
         marks=draw(st.frozensets(st.sampled_from(Mark))),
         mpls=tuple(draw(st.lists(labels, max_size=3))),
         interfaces=tuple(draw(st.lists(interfaces, max_size=2))),
@@ -89,6 +91,15 @@ echoes = st.builds(
     reply=st.none() | replies(),
     queued_ns=st.none() | times,
 )
+ports = st.none() | st.integers(0, 0xFFFF)
+flow_keys = st.builds(
+    FlowKey,
+    source_port=ports,
+    destination_port=ports,
+    icmp_ident=ports,
+    icmp_checksum=ports,
+    flow_label=st.none() | st.integers(0, 0xFFFFF),
+)
 outcomes = st.builds(
     TrainOutcome,
     echoes=st.lists(echoes, max_size=6).map(tuple),
@@ -99,6 +110,7 @@ outcomes = st.builds(
     unmatched=st.integers(0, 9),
     receive_drops=st.integers(0, 9),
     cut_short=st.booleans(),
+    flow_key=st.none() | flow_keys,
 )
 
 
@@ -113,7 +125,12 @@ def outcome_of(record: TrainRecord) -> TrainOutcome:
         receive_drops=record.receive_drops,
         cut_short=record.cut_short,
         by_connect=record.by_connect,
+        flow_key=flow_key_of(record) if record.HasField("flow_key") else None,
     )
+
+
+def flow_key_of(record: TrainRecord) -> FlowKey:
+    return FlowKey(**{field.name: value for field, value in record.flow_key.ListFields()})
 
 
 def echo_of(record: ProbeRecord, t0_ns: int) -> Echo:
@@ -135,6 +152,7 @@ def reply_of(record: ProbeRecord, t0_ns: int) -> Reply:
         icmp_code=record.icmp_code,
         ttl=record.reply_ttl,
         quoted_ttl=record.quoted_ttl if record.HasField("quoted_ttl") else None,
+        quoted_tos=record.quoted_tos if record.HasField("quoted_tos") else None,
         marks=frozenset(MARKS[mark] for mark in record.marks),
         mpls=tuple(
             MplsLabel(

@@ -166,13 +166,14 @@ def test_what_is_odd_about_a_hop_stands_beside_it() -> None:
     third.answers[1].mpls.add(label=24001)
     third.answers[1].mpls.add(label=16)
     third.answers[2].marks.append(ANSWER_MARK_NAT)
+    third.answers[2].quoted_tos = 0x48
     odd.dest_alias = last.answers[0].address
     lines = rendered(report("traceroute", result("ams", odd)), width=140).splitlines()
     remarks = [line.partition("/3")[2].strip() for line in lines if "/3" in line]
     assert remarks == [
         "rate-limited",
         "passes used-up TTLs on: this is the next hop",
-        "33 % lost, MPLS 24001 16, NAT",
+        "33 % lost, MPLS 24001 16, NAT, TOS 0x48",
         "in place of the destination",
     ]
 
