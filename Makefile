@@ -46,7 +46,7 @@ fuzz: $(STAMP)  ## minutes of random input for the tests that draw theirs
 	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz $(ARGS) tests/model tests/unit
 
 # Broken off by ^C, it goes on where it was; `rm -r .build` begins anew.
-bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures are reported of; hours
+bench: $(STAMP)  ## accuracy against the truth, on the paths that figures are reported of; hours
 	@mkdir -p .build
 	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 500 --others 60 --flat 100 \
 	  --destinations 20 --jobs 2 --json .build/accuracy.json --resume $(ARGS)
@@ -55,6 +55,7 @@ bench: $(RUN_STAMP)  ## accuracy against the truth, on the paths that figures ar
 	@$(BIN)/emodis-lab bench timing --json .build/timing.json
 	@$(BIN)/emodis-lab bench report .build/accuracy.json .build/unprivileged.json .build/timing.json \
 	  --into docs/accuracy.md
+	@EMODIS_FULL=1 $(BIN)/python -m pytest -m full -ra tests/lab
 
 lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
 

@@ -25,6 +25,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.sizes import FULL
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -72,7 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rooms:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a test of a lab another chance."""
     for item in items:
-        if item.get_closest_marker("lab") is not None:
+        if item.get_closest_marker("lab") is not None and not FULL:
             item.add_marker(pytest.mark.flaky(reruns=RERUNS, reruns_delay=PAUSE_S))
 
 

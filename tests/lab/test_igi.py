@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,15 @@ import pytest
 from emodis.lab import topofile
 from emodis.lab.deployment import Deployment
 from emodis.lab.lab import Lab
+from tests.support.sizes import sized
 
 pytestmark = pytest.mark.lab
 MBIT = 1_000_000
+# Capacity in Mbit/s, share that others fill, and how they come.
+LOADED = sized(
+    [(10, 0.3, "poisson")],
+    list(itertools.product((10, 50), (0.1, 0.3, 0.5, 0.7), ("cbr", "poisson"))),
+)
 PATH = """
 [as.65001]
 name = "Left"
@@ -48,18 +55,20 @@ capacity_bps = {access}
 TRAFFIC = """
 [[traffic]]
 link = ["r1", "r2"]
-model = "poisson"
+model = "{model}"
 rate_bps = {rate}
 packet_bytes = [800]
 """
 
 
 @contextmanager
-def deployed(home: Path, capacity_bps: int, load_bps: int = 0) -> Iterator[Deployment]:
+def deployed(
+    home: Path, capacity_bps: int, load_bps: int = 0, model: str = "poisson"
+) -> Iterator[Deployment]:
     """h1 (agent) - r1 = r2 - h2 (master and client), the narrow link in the middle."""
     text = PATH.format(access=4 * capacity_bps, capacity=capacity_bps)
     if load_bps:
-        text += TRAFFIC.format(rate=load_bps)
+        text += TRAFFIC.format(rate=load_bps, model=model)
     with Lab.up(topofile.parse(text, place="test", default_name="igi")) as lab:
         emodis = Deployment(lab, home, master_host="h2")
         try:
@@ -87,7 +96,8 @@ def error(emodis: Deployment, run: dict[str, Any], answer: str = "ptr_bps") -> f
     return float(run["result"][answer] / truth - 1)
 
 
-@pytest.mark.parametrize("capacity", [10, 100])
+@pytest.mark.full
+@pytest.mark.parametrize("capacity", sized([10, 100], [10, 100, 1000]))
 def test_an_idle_link(tmp_path: Path, capacity: int) -> None:
     with deployed(tmp_path, capacity * MBIT) as emodis:
         runs = [ask(emodis) for _ in range(3)]
@@ -96,8 +106,11 @@ def test_an_idle_link(tmp_path: Path, capacity: int) -> None:
         assert {run["transport"] for run in runs} == {"unprivileged"}
 
 
-def test_a_loaded_link(tmp_path: Path) -> None:
-    with deployed(tmp_path, 10 * MBIT, 3 * MBIT) as emodis:
+@pytest.mark.full
+@pytest.mark.parametrize(("capacity", "load_ratio", "model"), LOADED)
+def test_a_loaded_link(tmp_path: Path, capacity: int, load_ratio: float, model: str) -> None:
+    load_bps = round(load_ratio * capacity * MBIT)
+    with deployed(tmp_path, capacity * MBIT, load_bps, model) as emodis:
         errors = [error(emodis, ask(emodis)) for _ in range(5)]
         assert abs(median(errors)) <= 0.25
         precise = ask(emodis, "-o", "precise=true")

@@ -13,6 +13,7 @@ from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
 from emodis.lab.topofile import parse
 from emodis.techniques.stats import wilson
+from tests.support.sizes import sized
 
 pytestmark = pytest.mark.lab
 # What the link to each host does.
@@ -29,6 +30,8 @@ OPTIONS = {
     "copied": ("count=300", "interval_s=0.01"),
 }
 FAMILIES = ((), ("-6",))
+# Intervals of 95 % that are tried, and how many may miss.
+INTERVALS, MISSES = sized((1, 0), (100, 10))
 
 
 def topology() -> str:
@@ -86,6 +89,14 @@ def test_random_loss_is_counted(results: Any, family: tuple[str, ...]) -> None:
     assert result["loss_low_ratio"] < result["loss_ratio"] < result["loss_high_ratio"]
     assert sum(result["loss_runs"]) == lost
     assert (result["reordered"] or 0, result["duplicates"]) == (0, 0)
+
+
+@pytest.mark.full
+def test_intervals_hold_the_true_loss_as_often_as_promised(lab: Lab) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: ping(lab, "lossy", ()), range(INTERVALS)))
+    held = [one["loss_low_ratio"] <= 0.1 <= one["loss_high_ratio"] for one in found]
+    assert held.count(False) <= MISSES, f"{sum(held)} of {INTERVALS}"
 
 
 def test_answers_out_of_order_are_no_loss(results: Any, family: tuple[str, ...]) -> None:

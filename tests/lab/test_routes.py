@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 
 from emodis.lab.lab import Lab
 from emodis.lab.topofile import parse
+from emodis.lab.topology import Topology
+from tests.support.sizes import sized
 
 pytestmark = pytest.mark.lab
 CLIENT = str(Path(sys.executable).parent / "emodis-client")
@@ -38,6 +41,23 @@ b1 = { kind = "router", asn = 65001 }
 t = { kind = "router", asn = 65001 }
 h2 = { kind = "host", asn = 65001 }
 """
+# s balances over a and b.
+PAIR_LINKS = ("h1 s", "s a", "s b", "a t", "b t", "h2 t")
+PAIR = """
+name = "pair"
+[as.65001]
+name = "One"
+[nodes]
+h1 = { kind = "host", asn = 65001 }
+s = { kind = "router", asn = 65001, balance = "flow" }
+a = { kind = "router", asn = 65001 }
+b = { kind = "router", asn = 65001 }
+t = { kind = "router", asn = 65001 }
+h2 = { kind = "host", asn = 65001 }
+"""
+# So many surveys, so many at a time in labs of their own.
+SURVEYS, LABS = sized((1, 1), (200, 8))
+ROUTES = sized(3, 100)
 # r2 rations its answers, r4 gives none.
 STUBBORN = {"r2": 'icmp = "limited"\nicmp_per_s = 1\n', "r4": 'icmp = "silent"\n'}
 STUBBORN_NODES = ("h1", "r1", "r2", "r3", "r4", "r5", "h2")
@@ -49,12 +69,17 @@ def links(pairs: Iterator[tuple[str, str]]) -> str:
     )
 
 
+def joined(nodes: str, *ends: str) -> Topology:
+    """These nodes, and links between "a b"."""
+    pairs = (tuple(link.split()) for link in ends)
+    text = nodes + links((a, b) for a, b in pairs)
+    return parse(text, place="test", default_name="test")
+
+
 @pytest.fixture(scope="module")
 def fork_lab() -> Iterator[Lab]:
     """h1 - s - (a - (a1 | a2 | a3) | b - b1) - t - h2."""
-    pairs = (tuple(link.split()) for link in (*FORK_LINKS, "h2 t"))
-    text = FORK + links((a, b) for a, b in pairs)
-    with Lab.up(parse(text, place="fork.toml", default_name="fork")) as lab:
+    with Lab.up(joined(FORK, *FORK_LINKS, "h2 t")) as lab:
         yield lab
 
 
@@ -161,8 +186,24 @@ def test_all_parallel_routes_are_found(
     assert not any(hop["per_packet"] for hop in graph["hops"])
 
 
+@pytest.mark.full
+def test_both_of_two_routes_are_found_as_often_as_promised() -> None:
+    def both(lab: Lab) -> bool:
+        graph = result_of(measure(lab, "traceroute", "mda=lite"))["graph"]
+        return len({node["address"] for node in graph["nodes"] if node["ttl"] == 2}) == 2
+
+    with ExitStack() as stack, ThreadPoolExecutor(LABS) as pool:
+        pair = joined(PAIR, *PAIR_LINKS)
+        labs = [stack.enter_context(Lab.up(pair)) for _ in range(LABS)]
+        # Of each lab one at a time: its routers ration their answers.
+        rounds = [list(pool.map(both, labs)) for _ in range(SURVEYS // LABS)]
+    found = [one for each in rounds for one in each]
+    assert sum(found) >= 0.95 * SURVEYS, f"{sum(found)} of {SURVEYS}"
+
+
+@pytest.mark.full
 def test_one_flow_takes_one_route(fork_lab: Lab) -> None:
-    for _ in range(3):
+    for _ in range(ROUTES):
         result = result_of(measure(fork_lab, "traceroute"))
         assert result["graph"] is None
         for hop in result["hops"]:
