@@ -112,7 +112,7 @@ class Limits:
         try:
             spend = technique.worst_case(assignment.call)
         except BadParameters as error:
-            return refused("bad_parameters", str(error), BLAME_US)
+            return refused("bad_params", str(error), BLAME_US)
         return self._unaffordable(spend, now_ns) or spend
 
     def begin(self, assignment: Assignment, spend: Spend, now_ns: int) -> None:

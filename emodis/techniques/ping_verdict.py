@@ -21,6 +21,8 @@ _NO_REPLY = {
     "tcp": "Nothing answered: the destination is down or a firewall drops the SYNs; try another "
     "port or -o proto=icmp.",
 }
+# More packets than probes, and than this, that look like answers and are none, are no accident.
+_MANY_STRAYS = 100
 _AMBIGUOUS = (
     "Answers came, after more than 950 ms: without raw sockets they may be to SYNs that this "
     "host's kernel repeated; use -o proto=icmp, or run as root or with CAP_NET_RAW."
@@ -81,6 +83,9 @@ def quality(
         poor.append("the measuring host lost answers for want of buffer space")
     if result.rate_limited_suspected:
         poor.append("the destination seems to answer about once a second: no loss follows from it")
+    strays = sum(train.duplicates + train.unmatched for train in trains)
+    if strays > max(_MANY_STRAYS, result.sent):
+        fair.append(f"{strays} more packets came that looked like answers: forged, or copies")
     if not all(train.kernel_rx for train in trains):
         fair.append("times of arrival are the process's, not the kernel's")
     if result.ambiguous:

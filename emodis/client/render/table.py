@@ -205,7 +205,8 @@ def _trains(report: Report, run: Decoded) -> str:
     found = ""
     if value.HasField("bottleneck"):
         found = f", confidence {percent(value.bottleneck.confidence)}"
-    return f"; {value.trains_used} of {count(value.trains_sent, 'train')} used{found}"
+    sees = f", resolution {percent(value.resolution_ratio)}"
+    return f"; {value.trains_used} of {count(value.trains_sent, 'train')} used{found}{sees}"
 
 
 def _ends_grid(report: Report, results: Sequence[Result]) -> Grid:

@@ -65,7 +65,7 @@ def test_what_is_enabled_and_local_and_affordable_may_run() -> None:
         (assignment(address="224.0.0.1"), "policy_refused"),
         (assignment(address="169.254.1.1"), "policy_refused"),
         (assignment(address="::ffff:8.8.8.8"), "policy_refused"),
-        (assignment(body=b"nonsense"), "bad_parameters"),
+        (assignment(body=b"nonsense"), "bad_params"),
         (assignment(body=b"1 5001"), "budget_exceeded"),
         (assignment(body=b"1 5000"), ""),
     ],

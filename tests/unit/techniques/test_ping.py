@@ -270,6 +270,17 @@ def test_answers_that_the_host_itself_lost_make_its_loss_poor_evidence() -> None
     assert PING.estimate(PING.call({}), measured.observations.SerializeToString()) == measured
 
 
+@pytest.mark.parametrize(("unmatched", "duplicates"), [(101, 0), (0, 101), (60, 41)])
+def test_a_flood_of_answers_is_told(unmatched: int, duplicates: int) -> None:
+    talk = PING.conversation(PING.call({}), Context(address=TARGET, seed=1))
+    outcome = path([100.0]).carry(next(talk))
+    with pytest.raises(StopIteration) as end:
+        talk.send(attrs.evolve(outcome, unmatched=unmatched, duplicates=duplicates))
+    quality = end.value.value.quality
+    assert quality.word == Quality.WORD_FAIR
+    assert quality.reasons == ["101 more packets came that looked like answers: forged, or copies"]
+
+
 def test_no_foreign_address_in_the_result() -> None:
     measured = measure(path([100.0]))
     call = PING.call({})

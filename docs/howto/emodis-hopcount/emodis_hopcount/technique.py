@@ -13,9 +13,10 @@ import attrs
 from emodis.packets.model import Address, Kind, Probe, ReplyKind, Train
 from emodis.techniques import records
 from emodis.techniques.base import Context, Conversation, Measured, Spend
+from emodis.techniques.kinds import Kinds
 from emodis.techniques.parameters import real, whole
 from emodis.techniques.skeleton import DONE, Skeleton, failed, grade
-from emodis.wire.v1.common_pb2 import Blame, Body
+from emodis.wire.v1.common_pb2 import PACKET_KIND_ICMP, Blame, Body
 from emodis.wire.v1.techniques_pb2 import ProbeRecord, TracerouteObservations
 from emodis_hopcount.hopcount_pb2 import HopcountParameters, HopcountResult, HopcountStep
 
@@ -41,6 +42,10 @@ class Hopcount(Skeleton[Parameters, TracerouteObservations, HopcountResult]):
     CALL = HopcountParameters
     OBSERVATIONS = TracerouteObservations
     RESULT = HopcountResult
+
+    def kinds(self, chosen: Parameters) -> Kinds:
+        """Agents whose hosts cannot send echo requests are not asked."""
+        return frozenset({PACKET_KIND_ICMP})
 
     def usual(self, chosen: Parameters) -> Spend:
         """Everybody answers, within 100 ms."""
