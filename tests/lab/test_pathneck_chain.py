@@ -15,38 +15,62 @@ from emodis.lab.topology import Topology
 from tests.support.sizes import sized
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
-LINKS = 8
-CAPACITY_BPS = 100_000_000
+LINKS, MIDDLE = 8, 4
+MBIT = 1_000_000
 # Which link has how much, and how often it is looked for.
 CASES = sized([(LINKS, 50)], [(link, rate) for rate in (10, 50) for link in range(1, LINKS + 1)])
 RUNS = sized(1, 20)
+# In Mbit/s: what each link has, the middle one, and how much of that others take; what may be said
+# of why it is the bottleneck, and how often it must be found.
+REASONS = {
+    "slow": (100, 50, 0, {"capacity", "unspecified"}, 0.95),
+    "busy": (100, 100, 50, {"load", "unspecified"}, 0.9),
+    "fast": (1000, 300, 0, {"capacity", "unspecified"}, 0.95),
+}
 
 
-def chain(narrow: int, narrow_bps: int) -> Topology:
-    """h1 - r1 .. r7 - h2; one link is slower than the others."""
+def chain(narrow: int, narrow_bps: int, *, others_bps: int, load_bps: int = 0) -> Topology:
+    """h1 - r1 .. r7 - h2; one link is slower than the others, or busier."""
     nodes = ["h1", *(f"r{k}" for k in range(1, LINKS)), "h2"]
     text = 'name = "chain"\n[as.65001]\nname = "One"\n'
     for node in nodes:
         kind = "host" if node.startswith("h") else "router"
         text += f'[nodes.{node}]\nkind = "{kind}"\nasn = 65001\n'
     for link, (a, b) in enumerate(pairwise(nodes), start=1):
-        bps = narrow_bps if link == narrow else CAPACITY_BPS
+        bps = narrow_bps if link == narrow else others_bps
         text += f'[[links]]\na = "{a}"\nb = "{b}"\ncapacity_bps = {bps}\n'
+    if load_bps:
+        text += f'[[traffic]]\nlink = ["{nodes[narrow - 1]}", "{nodes[narrow]}"]\n'
+        text += f'model = "cbr"\nrate_bps = {load_bps}\n'
     return parse(text, place="chain.toml", default_name="chain")
 
 
-def bottleneck(lab: Lab) -> tuple[int, int] | None:
-    """TTLs of both ends of the link that is named."""
+def bottleneck(lab: Lab) -> dict[str, Any]:
+    """What is said of it; nothing where none is named."""
     command = [program("emodis-client"), "measure", "h2", "--tech", "pathneck", "--format", "json"]
     done = lab.run("h1", command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     ((run,),) = (one["runs"] for one in json.loads(done.stdout)["measurements"])
-    found: dict[str, Any] | None = run["result"]["bottleneck"]
-    return None if found is None else (found["from_ttl"], found["ttl"])
+    return dict(run["result"]["bottleneck"] or {})
+
+
+def place(found: dict[str, Any]) -> tuple[int | None, int | None]:
+    return found.get("from_ttl"), found.get("ttl")
 
 
 @pytest.mark.parametrize(("link", "rate"), CASES)
 def test_each_link_is_named_exactly(link: int, rate: int) -> None:
-    with Lab.up(chain(link, rate * 1_000_000)) as lab:
-        named = [bottleneck(lab) for _ in range(RUNS)]
+    with Lab.up(chain(link, rate * MBIT, others_bps=100 * MBIT)) as lab:
+        named = [place(bottleneck(lab)) for _ in range(RUNS)]
     assert named.count((link - 1, link)) >= 0.95 * RUNS, named
+
+
+@pytest.mark.parametrize("kind", sized(["busy"], list(REASONS)))
+def test_a_slow_link_is_not_called_busy_nor_a_busy_one_slow(kind: str) -> None:
+    others, capacity, load, causes, share = REASONS[kind]
+    topology = chain(MIDDLE, capacity * MBIT, others_bps=others * MBIT, load_bps=load * MBIT)
+    with Lab.up(topology) as lab:
+        found = [bottleneck(lab) for _ in range(RUNS)]
+    right = [one for one in found if place(one) == (MIDDLE - 1, MIDDLE)]
+    assert len(right) >= share * RUNS, [place(one) for one in found]
+    assert {one["cause"] for one in right} <= causes
