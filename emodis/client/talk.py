@@ -11,7 +11,7 @@ import attrs
 from google.protobuf.message import DecodeError
 from twisted.internet.interfaces import IDelayedCall
 
-from emodis.packets.clocks import monotonic_ns
+from emodis.packets.clocks import monotonic_ns, realtime_offset_ns, was_set
 from emodis.techniques import igi_keys
 from emodis.techniques.igi_receiver import AuthFailed, Receiver
 from emodis.techniques.igi_sender import PeerProtocol
@@ -22,6 +22,8 @@ FETCH_S = 0.02
 LAST_FETCH_S = 0.002
 # When the datagrams leave that open the path of the probes; some may be lost.
 OPENERS_AFTER_S = (0.0, 0.1, 0.3, 0.6, 1.0)
+# What tells times of this host's clock, which somebody may set.
+STAMPED = ("train_report", "train_sent")
 
 
 class Listener(Protocol):
@@ -55,6 +57,7 @@ class Talk:
     _proven: bool = attrs.field(default=False, init=False)
     _cookies: dict[bytes, str] = attrs.field(factory=dict, init=False)
     _openers: list[IDelayedCall] = attrs.field(factory=list, init=False)
+    _clock_offset_ns: int = attrs.field(factory=realtime_offset_ns, init=False)
 
     def begin(self) -> None:
         """Wait for its Hello."""
@@ -79,9 +82,14 @@ class Talk:
 
     def answer(self, message: IgiMessage | None) -> None:
         """Say it, if there is anything to say."""
-        if message is not None and not self._over:
-            self.send(message)
-            self._sleep()
+        if message is None or self._over:
+            return
+        # Also where a prober of this host has sent: its stamps are by the same clock.
+        if message.WhichOneof("body") in STAMPED and was_set(self._clock_offset_ns):
+            self.refuse("clock_step")
+            return
+        self.send(message)
+        self._sleep()
 
     def paced(self, message: IgiMessage) -> None:
         """The train that was ordered has left."""

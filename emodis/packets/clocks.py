@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+# Somebody has set the clock when it has moved so far against the one that nobody can set.
+STEP_NS = 1_000_000
+
 
 def monotonic_ns() -> int:
     """For pacing and waiting."""
@@ -36,3 +39,8 @@ def realtime_offset_ns() -> int:
         if narrowest < 20_000:
             break
     return offset
+
+
+def was_set(offset_ns: int) -> bool:
+    """Whether somebody has set the clock since `realtime_offset_ns` was `offset_ns`."""
+    return abs(realtime_offset_ns() - offset_ns) > STEP_NS

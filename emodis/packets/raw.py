@@ -8,7 +8,7 @@ from collections import deque
 
 import attrs
 
-from emodis.packets.clocks import boottime_ns, realtime_offset_ns
+from emodis.packets.clocks import boottime_ns, realtime_offset_ns, was_set
 from emodis.packets.flight import Flight
 from emodis.packets.flow import FLOW_COUNT, Flow, IdBlock, Identity, Ids
 from emodis.packets.ledger import Ledger
@@ -21,7 +21,6 @@ from emodis.packets.tape import Tape, Taped
 from emodis.packets.templates import build, syn_payload_bytes
 from emodis.packets.transport import ClockStep, FamilyMismatch, Gate, Interrupt, Traffic
 
-CLOCK_STEP_NS = 1_000_000
 # Late answers to one of the last runs may still come; nobody else gets their ports that long.
 REST_NS = 10_000_000_000
 REMEMBERED_RUNS = 3
@@ -100,7 +99,7 @@ class RawTransport:
         sockets.forget_stamps()
         drops = sockets.drops()
         flight.fly()
-        if abs(realtime_offset_ns() - run.clock_offset_ns) > CLOCK_STEP_NS:
+        if was_set(run.clock_offset_ns):
             raise ClockStep("this host's clock was set during the run; measure again")
         echoes, kernel_tx = ledger.echoes()
         return TrainOutcome(

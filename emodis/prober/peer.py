@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 
 import attrs
 
-from emodis.packets.clocks import boottime_ns, monotonic_ns
+from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_offset_ns, was_set
 from emodis.packets.model import Address
 from emodis.packets.paced import PacedOutcome, PacedTrain, headers_bytes
 from emodis.packets.pacing import PacedSocket, Sent
@@ -25,12 +25,15 @@ from emodis.prober.payloads import payloads
 from emodis.techniques import igi_keys
 from emodis.techniques.base import Measured
 from emodis.techniques.igi_sender import PeerAborted, PeerProtocol, Sender
-from emodis.wire.v1.common_pb2 import PeerOffer
+from emodis.wire.v1.common_pb2 import BLAME_AGENT, PeerOffer
 from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage
 from emodis.wire.v1.prober_pb2 import ProberRun
 
 # The partner itself ends a train 2 s after it should have, if it has to.
 REPORT_WITHIN_NS = 10 * NS
+
+# "This host" is the partner's: that is where it is read.
+_CLOCK_SET = "{}'s clock was set during the run; measure again."
 
 PeerConversation = Generator[PacedTrain, PacedOutcome, Measured]
 
@@ -71,9 +74,7 @@ class Partnership:
             )
             raise PeerFailed("peer_protocol", hint) from error
         except PeerAborted as error:
-            hint = f"The other end broke it off ({error.reason}); try again."
-            reason = "auth_failed" if error.reason == "auth_failed" else "client_refused"
-            raise PeerFailed(reason, hint) from error
+            raise _broken_off(error.reason) from error
 
     def _measure(self, begin: Callable[[bool], PeerConversation]) -> Measured:
         offer = checked(self.run.peer)
@@ -117,6 +118,7 @@ class Partnership:
             interrupt=self.interrupt,
             boottime_ns=boottime_ns,
         )
+        clock_offset_ns = realtime_offset_ns()
         try:
             train = next(conversation)
             while True:
@@ -129,6 +131,9 @@ class Partnership:
                 # Whatever of it is still on its way has left this host's queue.
                 gate.all_left()
                 self.report(train)
+                # Departures and arrivals have stamps of a clock that somebody may set.
+                if was_set(clock_offset_ns):
+                    raise PeerFailed("clock_step", _CLOCK_SET.format("The agent"), BLAME_AGENT)
                 train = conversation.send(attrs.evolve(outcome, elapsed_ns=elapsed_ns))
         except StopIteration as stop:
             way.link.say(IgiMessage(done=IgiDone()))
@@ -154,3 +159,11 @@ class Partnership:
             kernel_tx=sent.kernel,
             elapsed_ns=0,
         )
+
+
+def _broken_off(reason: str) -> PeerFailed:
+    """The partner says why; it may be anybody, so only what we know is a reason of ours."""
+    if reason == "clock_step":
+        return PeerFailed("clock_step", _CLOCK_SET.format("This host"))
+    hint = f"The other end broke it off ({reason}); try again."
+    return PeerFailed("auth_failed" if reason == "auth_failed" else "client_refused", hint)

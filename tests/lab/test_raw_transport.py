@@ -420,11 +420,11 @@ def test_a_shaped_first_link_shows_in_the_departures_and_not_in_the_queueing(
 
 
 CLOCK_SET = """
-import emodis.packets.raw as raw
+from emodis.packets import clocks
 transport.begin(there, max_bytes=0)
 fly(probes([1]))
-honest = raw.realtime_offset_ns
-raw.realtime_offset_ns = lambda: honest() + 3600 * 10**9
+honest = clocks.realtime_ns
+clocks.realtime_ns = lambda: honest() + 3600 * 10**9
 try:
     fly(probes([1]))
     print(json.dumps(None))

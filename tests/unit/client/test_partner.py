@@ -19,7 +19,8 @@ from emodis.techniques.igi_receiver import HELLO_WITHIN_NS
 from emodis.techniques.igi_sender import Sender
 from emodis.wire.framing import FrameReader, encode_frame
 from emodis.wire.v1.common_pb2 import PeerOffer, Relay, RunKey
-from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage, IgiTrainStart
+from emodis.wire.v1.igi_pb2 import IgiDone, IgiMessage, IgiTrainSent, IgiTrainStart
+from tests.support.clock import HOUR_NS, set_clock
 
 TOKEN = bytes(range(16))
 TRAIN = PacedTrain(packets=3, size_bytes=200, gap_ns=0)
@@ -185,6 +186,66 @@ def test_a_stranger_who_says_nothing_is_sent_away(
     dialled.protocol.talk.receiver._last_ns -= HELLO_WITHIN_NS
     rig.reactor.advance(HELLO_WITHIN_NS / 1e9 + 0.1)
     assert dialled.aborted() == "peer_gone"
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_clock_that_is_set_while_a_train_arrives_ends_the_run(
+    rig: Rig, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled, sender, port = rig.known()
+    dialled.protocol.talk.hosts = ("127.0.0.1",)
+    dialled.say(sender.start(TRAIN))
+    send_probes(sender, port, range(3 - lost))
+    set_clock(monkeypatch)
+    dialled.say(sender.sent())
+    if lost:
+        # Its time is over.
+        dialled.protocol.talk.receiver._train.close_at_ns = 0
+    rig.reactor.advance(0.05)
+    assert dialled.aborted() == "clock_step"
+    dialled.protocol.connectionLost()
+    assert rig.reactor.getDelayedCalls() == []
+    # The next run has the clock as it is now.
+    dialled, sender, port = rig.known(b"m" * 16)
+    dialled.protocol.talk.hosts = ("127.0.0.1",)
+    dialled.say(sender.start(TRAIN))
+    send_probes(sender, port, range(3))
+    dialled.say(sender.sent())
+    rig.reactor.advance(0.05)
+    (report,) = dialled.heard()
+    assert report.HasField("train_report")
+
+
+def test_a_clock_that_is_set_while_a_train_leaves_ends_the_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacer: Any = FakePacer()
+    rig.partner.send_with(pacer)
+    dialled, _, _ = rig.known()
+    dialled.protocol.talk.receiver.hello.arrival_port = 50000
+    dialled.say(IgiMessage(order=IgiTrainStart(train=1, packets=3, size_bytes=200)))
+    set_clock(monkeypatch, -HOUR_NS)
+    sent = IgiMessage(train_sent=IgiTrainSent(train=1, sent_steps_ns=[0, 0, 0]))
+    dialled.protocol.talk.paced(sent)
+    assert dialled.aborted() == "clock_step"
+
+
+def test_an_agent_that_speaks_through_the_master_hears_of_it_too(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = Far(rig)
+    far.say(far.sender.hello())
+    far.sender.ready(*far.heard())
+    far.say(far.sender.start(TRAIN))
+    set_clock(monkeypatch)
+    (talk,) = rig.partner._open
+    train: Any = talk.receiver._train
+    train.close_at_ns = 0
+    rig.reactor.advance(0.05)
+    (answer,) = far.heard()
+    assert answer.abort.reason == "clock_step"
+    assert rig.partner._open == set()
+    assert rig.reactor.getDelayedCalls() == []
 
 
 def test_a_newer_run_ends_the_one_before(rig: Rig) -> None:

@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv6Address
 import attrs
 import pytest
 
-from emodis.packets import flowsocket, unprivileged
-from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns, realtime_offset_ns
+from emodis.packets import flowsocket
+from emodis.packets.clocks import boottime_ns, monotonic_ns, realtime_ns
 from emodis.packets.flowsocket import FlowSocket
 from emodis.packets.mmsg import SendBatch
 from emodis.packets.model import Kind, Probe, ReplyKind, Train, TrainOutcome
@@ -20,6 +20,7 @@ from emodis.packets.timestamps import Moment
 from emodis.packets.transport import ClockStep, FamilyMismatch, NotPermitted, Stop
 from emodis.packets.trial import try_datagrams
 from emodis.packets.unprivileged import UnprivilegedTransport
+from tests.support.clock import set_clock
 from tests.support.interrupts import Silence
 
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -283,8 +284,7 @@ def test_a_clock_that_is_set_during_a_run_fails_it(
         transport.begin(LOOPBACK, max_bytes=0)
         train = Train(kind=kind, probes=tuple(probes(1)), wait_ns=WAIT_NS, port=closed_port)
         with monkeypatch.context() as patch:
-            hour_later_ns = realtime_offset_ns() + 3_600 * 10**9
-            patch.setattr(unprivileged, "realtime_offset_ns", lambda at_ns=hour_later_ns: at_ns)
+            set_clock(patch)
             with pytest.raises(ClockStep, match="clock was set"):
                 transport.exchange(
                     train, stop_by_boottime_ns=boottime_ns() + FAR_NS, interrupt=silence

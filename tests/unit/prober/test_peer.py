@@ -27,7 +27,15 @@ from emodis.techniques.base import Context, Measured
 from emodis.techniques.igi import Igi
 from emodis.techniques.igi_receiver import Receiver
 from emodis.wire.framing import FrameReader, encode_frame
-from emodis.wire.v1.common_pb2 import END_FAILED, Ending, PeerOffer, Quality, RunKey
+from emodis.wire.v1.common_pb2 import (
+    BLAME_AGENT,
+    BLAME_TARGET,
+    END_FAILED,
+    Ending,
+    PeerOffer,
+    Quality,
+    RunKey,
+)
 from emodis.wire.v1.igi_pb2 import (
     IgiAbort,
     IgiDone,
@@ -37,6 +45,7 @@ from emodis.wire.v1.igi_pb2 import (
     IgiTrainStart,
 )
 from emodis.wire.v1.prober_pb2 import ProberFollow, ProberRun
+from tests.support.clock import HOUR_NS, set_clock
 
 HERE = IPv4Address("127.0.0.1")
 TOKEN = bytes(16)
@@ -297,14 +306,20 @@ def test_a_partner_that_does_not_know_the_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"), [("auth_failed", "auth_failed"), ("superseded", "client_refused")]
+    ("said", "reason"),
+    [
+        ("auth_failed", "auth_failed"),
+        ("superseded", "client_refused"),
+        ("clock_step", "clock_step"),
+    ],
 )
 def test_a_partner_that_breaks_it_off(said: str, reason: str) -> None:
     def refuse(far: Far) -> None:
         far.hear()
         far.say(IgiMessage(abort=IgiAbort(reason=said)))
 
-    assert failure(refuse).reason == reason
+    found = failure(refuse)
+    assert (found.reason, found.blame) == (reason, BLAME_TARGET)
 
 
 @pytest.mark.parametrize(
@@ -529,6 +544,49 @@ def test_a_partner_that_did_not_send_what_was_ordered(sent: IgiTrainSent) -> Non
     with listening(script) as port, pytest.raises(PeerFailed) as caught:
         rig.measure(port)
     assert caught.value.reason == "peer_protocol"
+
+
+def clock_fails(rig: Rig, script: Script) -> None:
+    """That of the agent's own host."""
+    with listening(script) as port, pytest.raises(PeerFailed) as caught:
+        rig.measure(port)
+    assert (caught.value.reason, caught.value.blame) == ("clock_step", BLAME_AGENT)
+    assert "measure again" in str(caught.value)
+
+
+@pytest.mark.parametrize("upstream", [False, True])
+def test_a_clock_that_is_set_while_a_train_flies_ends_the_run(
+    upstream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setting(far: Far, order: IgiMessage) -> IgiMessage:
+        set_clock(monkeypatch)
+        return sending(far, order)
+
+    def set_and_report(far: Far) -> None:
+        far.greet()
+        far.receiver.heard(far.hear(), monotonic_ns())
+        set_clock(monkeypatch, -HOUR_NS)
+        far.receiver.heard(far.hear(), monotonic_ns())
+        far.say(far.receiver.time_passed(far.receiver.wake_at_ns))
+
+    rig = Rig(train=UPSTREAM if upstream else TRAIN)
+    clock_fails(rig, following(setting) if upstream else set_and_report)
+    assert rig.outcomes == []
+
+
+def test_a_clock_that_is_set_between_two_trains_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def talk() -> PeerConversation:
+        rig.outcomes.append((yield TRAIN))
+        set_clock(monkeypatch)
+        rig.outcomes.append((yield TRAIN))
+        raise AssertionError("it goes on")
+
+    rig = Rig()
+    rig.conversation = talk()
+    clock_fails(rig, honest)
+    assert len(rig.outcomes) == 1
 
 
 def test_a_partner_that_does_not_send(monkeypatch: pytest.MonkeyPatch) -> None:
