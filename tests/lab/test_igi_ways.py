@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +75,33 @@ def check(emodis: Deployment, run: dict[str, Any], result: dict[str, Any]) -> No
     assert result["ptr_bps"] == pytest.approx(truth.tight.avail_ip_bps, rel=0.25)
 
 
+# As /proc writes a socket's state.
+ESTABLISHED, LISTEN = "01", "0A"
+LOOK_EVERY_S = 0.02
+
+
+@contextmanager
+def tcp_states(emodis: Deployment, host: str) -> Iterator[set[str]]:
+    """Those of all TCP sockets at a daemon's host, looked at again and again meanwhile."""
+    (daemon,) = (daemon for daemon in emodis.daemons if daemon.name == host)
+    tables = [Path(f"/proc/{daemon.process.pid}/net/{name}") for name in ("tcp", "tcp6")]
+    states: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_EVERY_S):
+            for table in tables:
+                states.update(line.split()[3] for line in table.read_text().splitlines()[1:])
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield states
+    finally:
+        over.set()
+        looking.join()
+
+
 def test_over_ipv6(deployed: Deployment) -> None:
     run = ask(deployed, "h2", ipv6=True)
     check(deployed, run, run["result"])
@@ -88,7 +118,11 @@ def test_through_the_master_to_a_client_behind_a_router_that_translates(
 
 @pytest.mark.parametrize("host", ["h2", "h3"])
 def test_both_ways_over_one_conversation(deployed: Deployment, host: str) -> None:
-    run = ask(deployed, host, "--direction", "both")
+    with tcp_states(deployed, "h1") as states:
+        run = ask(deployed, host, "--direction", "both")
+    # An agent has its connection to the master, and never listens.
+    assert ESTABLISHED in states
+    assert LISTEN not in states
     down, up = run["result"], run["result"]["upstream"]
     assert (down["direction"], up["direction"]) == ("downstream", "upstream")
     for found in (down, up):
