@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emodis.lab.bench import accuracy, comparison, document, timing
+from emodis.lab.bench import accuracy, broute, comparison, document, timing
 from emodis.lab.bench.comparison import Comparison
-from emodis.lab.bench.subjects import tally
+from emodis.lab.bench.subjects import SUBJECTS, tally
 from emodis.lab.bench.tally import COLUMNS, Share
 from emodis.lab.bench.targets import verdict
 from emodis.lab.bench.trial import Trial
 from emodis.lab.errors import LabError
 
+# Kinds of paths that have an option of their own; all others are counted by `--others`.
+COUNTED = {"clear", "loaded", "flat", broute.KIND}
 # Without root, of the share of right answers.
 MOST_POINTS_APART = 3
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -95,7 +97,8 @@ def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
     trials = accuracy.trials_of(found)
     places = Counter(kind for kind, _ in {(trial.kind, trial.number) for trial in trials})
     measured = ", ".join(f"{places[kind]} {kind}" for kind in sorted(places))
-    yield from (f"`{_command(found)}`", f"Measured: {measured or 'nothing'}.", "")
+    yield from (f"- `{command}`" for command in _commands(found, places))
+    yield from ("", f"Measured: {measured or 'nothing'}.", "")
     by_technique: dict[str, list[Share]] = {}
     for share in tally(trials):
         by_technique.setdefault(share.technique, []).append(share)
@@ -103,20 +106,30 @@ def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _table([technique, *COLUMNS[1:], "targets"], map(_cells, shares))
 
 
-def _command(found: Mapping[str, Any]) -> str:
-    """What measures the same again."""
-    paths = found["paths"]
-    words = {
-        "tech": ",".join(found["techniques"]),
-        "seeds": found["seeds"],
-        "seed": found["first_seed"],
-        "access": found["access"],
-        "paths": paths.get("clear", 0) + paths.get("loaded", 0),
-        "others": paths.get("room", 0),
-        "flat": paths.get("flat", 0),
-        "destinations": paths.get("internet", 0),
+def _commands(found: Mapping[str, Any], places: Mapping[str, int]) -> Iterator[str]:
+    """What measures the same again, with `--resume` where it takes several.
+
+    Techniques may have been asked on different numbers of the paths that `--others` counts.
+    """
+    others = {
+        name: max((places[kind] for kind in SUBJECTS[name].kinds if kind not in COUNTED), default=0)
+        for name in found["techniques"]
     }
-    return "emodis-lab bench accuracy " + " ".join(f"--{key} {words[key]}" for key in words)
+    # Who needs none of them is measured by any.
+    others = {name: number or max(others.values()) for name, number in others.items()}
+    paths = found["paths"]
+    for number in sorted(set(others.values()), reverse=True):
+        words = {
+            "tech": ",".join(name for name in others if others[name] == number),
+            "seeds": found["seeds"],
+            "seed": found["first_seed"],
+            "access": found["access"],
+            "paths": paths.get("clear", 0) + paths.get("loaded", 0),
+            "others": number,
+            "flat": paths.get("flat", 0),
+            "destinations": paths.get("internet", 0),
+        }
+        yield "emodis-lab bench accuracy " + " ".join(f"--{key} {words[key]}" for key in words)
 
 
 def _cells(share: Share) -> Sequence[str]:

@@ -72,6 +72,22 @@ def test_a_table_for_each_technique_with_its_targets(file: Path) -> None:
     assert "median error at most 5%: NO, 90 % at most 20%: yes" in done.output
 
 
+def test_there_is_a_command_for_each_number_of_other_paths(tmp_path: Path) -> None:
+    more = [
+        *TRIALS,
+        bandwidth(kind="room", number=7, cross_ratio=0.0),
+        bandwidth(PreciseTrial, kind="room", number=7, said_bps=5_100_000),
+    ]
+    plan = Plan(counts={"clear": 3}, techniques=list(SUBJECTS), seeds=Seeds.REPORTED)
+    done = report(str(written(tmp_path / "accuracy.json", content(plan, more))))
+    commands = [line for line in done.output.splitlines() if line.startswith("- `emodis-lab")]
+    assert [(words := line.split())[words.index("--tech") + 1] for line in commands] == [
+        "igi,precise,broute",
+        "traceroute,ping,loss,pathneck",
+    ]
+    assert ["--others 1 " in line for line in commands] == [False, True]
+
+
 def test_every_target_is_one_of_a_row_that_there_is() -> None:
     every = [
         trial(cross_ratio=0.5),
