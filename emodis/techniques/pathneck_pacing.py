@@ -49,13 +49,13 @@ class Pacing:
     _patience_ns: int = 0
 
     def interval_ns(self, train_bytes: int) -> int:
-        """From the first packet of one train to that of the next."""
+        """From the first packet of a train to that of the next."""
         length_ns = self._length_ns(train_bytes)
         patience_ns = min(self._patience_ns, self.ceiling_ns + length_ns)
         return max(self.shortest_ns(train_bytes), patience_ns)
 
     def shortest_ns(self, train_bytes: int) -> int:
-        """The same for a train whose answers nobody needs: it must only not meet the one before."""
+        """The same where nobody is waited for: the next one must only not meet this one."""
         return max(self.floor_ns, 2 * self.rtt_ns + 3 * self._length_ns(train_bytes) // 2)
 
     def wait_ns(self, train_bytes: int) -> int:

@@ -149,6 +149,15 @@ def _is_over(
     return any(train.cut_short for train in observations.greetings)
 
 
+@attrs.frozen(kw_only=True)
+class _Load:
+    """What is between head and tail; 0 ns apart: as fast as this host can."""
+
+    packets: int
+    size_bytes: int
+    spacing_ns: float = 0
+
+
 @attrs.define(kw_only=True)
 class _Course:
     """One run behind the look: what has been sent, and what to send next."""
@@ -207,7 +216,7 @@ class _Course:
 
     def _set(self) -> Generator[Train, TrainOutcome, None]:
         while not self._is_enough():
-            train = self._next_train(muted=self.muted)
+            train = self._next_train(self._load(), muted=self.muted)
             if not self._fits(train):
                 return
             outcome = yield train
@@ -219,11 +228,9 @@ class _Course:
         One that is stretched may have met cross traffic, or the answers to it a slow way back; only
         a second one, in packets of another size, makes it certain.
         """
-        own = (self.load_packets, self.load_size_bytes)
-        for packets, size_bytes in (own, self._resized(*own)):
-            train = self._next_train(
-                muted=False, is_last=True, load_packets=packets, load_size_bytes=size_bytes
-            )
+        own = self._load()
+        for load in (own, self._resized(own)):
+            train = self._next_train(load, muted=False, is_last=True)
             if self.over or len(self.good) < LEAST_VALID or not self._fits(train):
                 return False
             outcome = yield train
@@ -236,13 +243,17 @@ class _Course:
                 return False
         return True
 
-    def _resized(self, packets: int, size_bytes: int) -> tuple[int, int]:
+    def _load(self) -> _Load:
+        return _Load(packets=self.load_packets, size_bytes=self.load_size_bytes)
+
+    def _resized(self, load: _Load) -> _Load:
         """As many bytes in packets of the other size; none that some link may find too large."""
         if self.shrunk:
-            return packets, size_bytes
+            return load
         middle_bytes = (_SMALL_BYTES + MOST_LOAD_BYTES) // 2
-        size = MOST_LOAD_BYTES if size_bytes < middle_bytes else _SMALL_BYTES
-        return max(1, round(packets * size_bytes / size)), size
+        size = MOST_LOAD_BYTES if load.size_bytes < middle_bytes else _SMALL_BYTES
+        packets = max(1, round(load.packets * load.size_bytes / size))
+        return _Load(packets=packets, size_bytes=size)
 
     def _look_into(self) -> Generator[Train, TrainOutcome, None]:
         """Trains of another size and another spacing, which tell why the bottleneck is one."""
@@ -250,22 +261,32 @@ class _Course:
         if len(readings.ttls) < LEAST_PLACES or not readings.kept:
             return
         found = profile(readings.gaps_ns)
+        asides = self._asides(readings, found)
+        if found.bottleneck is None or found.bottleneck.position == 1:
+            yield from self._lengthen(readings, found, followed=bool(asides))
+        for number, (word, load) in enumerate(asides, start=1):
+            yield from self._aside(word, load, followed=number < len(asides))
+
+    def _asides(self, readings: gaps.Readings, found: Profile) -> list[tuple[str, _Load]]:
+        """What may tell a slow link from a busy one; nothing where it would not be heard."""
         step = found.bottleneck
-        if step is None or step.position == 1:
-            yield from self._lengthen(readings, found)
         if step is None or step.confidence < _SURE:
-            return
+            return []
+        if readings.ttls[step.position] == self.pacing.limiting_ttl:
+            # Who has to be waited for does not answer trains that do not wait.
+            return []
+        asides: list[tuple[str, _Load]] = []
         half = max(_LEAST_LOAD_PACKETS, self.load_packets // 2)
         if half < self.load_packets:
-            for _ in range(SHORT_TRAINS):
-                yield from self._aside(gaps.SHORT, load_packets=half)
+            asides += [(gaps.SHORT, attrs.evolve(self._load(), packets=half))] * SHORT_TRAINS
         spacing_ns = self._spacing_ns(readings, found)
         if spacing_ns:
-            for _ in range(SPACED_TRAINS):
-                yield from self._aside(gaps.SPACED, spacing_ns=spacing_ns)
+            spaced = attrs.evolve(self._load(), spacing_ns=spacing_ns)
+            asides += [(gaps.SPACED, spaced)] * SPACED_TRAINS
+        return asides
 
     def _lengthen(
-        self, readings: gaps.Readings, found: Profile
+        self, readings: gaps.Readings, found: Profile, *, followed: bool
     ) -> Generator[Train, TrainOutcome, None]:
         """Where no link seems slower than the first: is there one behind a large bucket?"""
         most_bytes = (self.pacing.slowest_bps or 0) / 8 * _LONGEST_S
@@ -278,7 +299,8 @@ class _Course:
         for sent in range(LONG_TRAINS):
             if sent and shaper(self.observations, readings, found, trains=sent) is None:
                 return
-            yield from self._aside(gaps.LONG, load_packets=packets, load_size_bytes=MOST_LOAD_BYTES)
+            load = _Load(packets=packets, size_bytes=MOST_LOAD_BYTES)
+            yield from self._aside(gaps.LONG, load, followed=followed)
 
     def _spacing_ns(self, readings: gaps.Readings, found: Profile) -> float:
         """From one load packet to the next; 0 where no spacing would show anything."""
@@ -292,21 +314,10 @@ class _Course:
         return spacing_ns if is_longer and groups >= _LEAST_GROUPS else 0
 
     def _aside(
-        self,
-        word: str,
-        *,
-        load_packets: int | None = None,
-        load_size_bytes: int | None = None,
-        spacing_ns: float = 0,
+        self, word: str, load: _Load, *, followed: bool
     ) -> Generator[Train, TrainOutcome, None]:
-        """A train that is not of the set."""
-        train = self._next_train(
-            muted=self.muted,
-            is_last=True,
-            load_packets=load_packets,
-            load_size_bytes=load_size_bytes,
-            spacing_ns=spacing_ns,
-        )
+        """A train that is not of the set; `followed`: by another one."""
+        train = self._next_train(load, muted=self.muted, is_last=True, followed=followed)
         if self.over or not self._fits(train):
             return
         outcome = yield train
@@ -328,29 +339,24 @@ class _Course:
         )
 
     def _next_train(
-        self,
-        *,
-        muted: bool,
-        is_last: bool = False,
-        load_packets: int | None = None,
-        load_size_bytes: int | None = None,
-        spacing_ns: float = 0,
+        self, load: _Load, *, muted: bool, is_last: bool = False, followed: bool = False
     ) -> Train:
         hops, size = self.horizon.hops, self.observations.measurement_size_bytes
-        load_bytes = self.load_size_bytes if load_size_bytes is None else load_size_bytes
-        load = Probe(ttl=_LOAD_TTL, size_bytes=load_bytes, muted=muted)
-        count = self.load_packets if load_packets is None else load_packets
         probes = (
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(1, hops + 1)),
-            *_spaced(load, count, spacing_ns),
+            *_spaced(load, muted=muted),
             *(Probe(ttl=ttl, size_bytes=size) for ttl in range(hops, 0, -1)),
         )
         train_bytes = sum(probe.size_bytes for probe in probes)
         hurried = is_last or not self._needs_patience()
         pause_ns = self.pacing.shortest_ns if hurried else self.pacing.interval_ns
-        number = len(self.observations.trains)
-        interval_ns = pause_ns(train_bytes) + _astray_ns(number) if number else 0
+        sent = self.observations.trains
+        interval_ns = pause_ns(_bytes_of(sent[-1])) + _astray_ns(len(sent)) if sent else 0
         expected = self.watch.expected
+        if followed:
+            # Who has to be waited for between trains has no answer left. Only behind the last train
+            # of all it is waited for, because then the path belongs to somebody else.
+            expected = expected - {self.pacing.limiting_ttl}
         return Train(
             kind=KINDS[gaps.probe_proto(self.observations)],
             probes=probes,
@@ -507,13 +513,14 @@ def _astray_ns(number: int) -> int:
     return random.Random(number).randrange(_ASTRAY_NS)
 
 
-def _spaced(load: Probe, count: int, spacing_ns: float) -> tuple[Probe, ...]:
+def _spaced(load: _Load, *, muted: bool) -> tuple[Probe, ...]:
     """So many of them at that pace, in groups where it is faster than single send calls."""
-    if not spacing_ns:
-        return (load,) * count
-    group = max(1, math.ceil(_GROUP_NS / spacing_ns))
-    late = attrs.evolve(load, after_ns=round(group * spacing_ns))
-    return tuple(load if i % group or not i else late for i in range(count))
+    probe = Probe(ttl=_LOAD_TTL, size_bytes=load.size_bytes, muted=muted)
+    if not load.spacing_ns:
+        return (probe,) * load.packets
+    group = max(1, math.ceil(_GROUP_NS / load.spacing_ns))
+    late = attrs.evolve(probe, after_ns=round(group * load.spacing_ns))
+    return tuple(probe if i % group or not i else late for i in range(load.packets))
 
 
 def _bytes_of(record: PathneckTrain) -> int:

@@ -141,6 +141,43 @@ def test_the_look_leaves_the_host_enough_answers_for_the_first_train(links: int)
     assert sum(pause >= 1000 for pause in starts_ms(network)) == 1
 
 
+def test_no_more_trains_look_into_a_last_link_whose_host_rations_its_answers() -> None:
+    """They do not wait for it, so it would answer none of them."""
+    network = path([100.0, 100.0, 100.0, 20.0], noise_ns=20_000)
+    network.nodes[-1].tokens_per_s = 1.0
+    observations = talk(network, cause=True)
+    assert observations.limiting_ttl == 4
+    assert set(words(observations)) == {"", "control"}
+
+
+def test_what_follows_does_not_wait_for_a_host_that_rations_its_answers() -> None:
+    """But the last train does: when the run ends, the destination may be somebody else's."""
+    network = path([100.0, 2.0, 100.0, 100.0], noise_ns=20_000)
+    network.nodes[-1].tokens_per_s = 1.0
+    observations = talk(network, cause=True)
+    assert words(observations)[-4:] == ["short", "spaced", "spaced", "spaced"]
+    *followed, last = trains(network)[-4:]
+    own = {index for index, probe in enumerate(last.probes) if probe.ttl == 4}
+    assert last.awaited is not None
+    assert own <= last.awaited
+    for train in followed:
+        ttls = {train.probes[index].ttl for index in train.awaited or ()}
+        assert ttls == {1, 2, 3}
+    assert network.now_ns - network.started_ns[-1] > last.settle_ns  # type: ignore[operator]
+
+
+def test_a_train_waits_until_the_one_before_is_through_however_long_that_was() -> None:
+    network = path([4.0, 100.0, 100.0, 100.0])
+    network.nodes[-1].tokens_per_s = 1.0
+    observations = talk(network, cause=True)
+    long = words(observations).index("long")
+    sent = trains(network)[long]
+    length_ms = sum(probe.size_bytes for probe in sent.probes) * 8 / 4000
+    assert starts_ms(network)[long] >= 1.5 * length_ms
+    # The one before it is much shorter.
+    assert starts_ms(network)[long - 1] < length_ms
+
+
 def test_patience_ends_when_the_rare_hop_has_enough_gaps() -> None:
     network = path(QUICK, noise_ns=15_000_000)
     network.nodes[-1].tokens_per_s = 1.0
