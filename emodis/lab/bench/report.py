@@ -95,9 +95,9 @@ def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
     seeds = f"{found['seeds']} seeds from {found['first_seed']}"
     yield from _origin(found, f"Accuracy, {seeds}{rights}.")
     trials = accuracy.trials_of(found)
-    places = Counter(kind for kind, _ in {(trial.kind, trial.number) for trial in trials})
+    places = _places(trials)
     measured = ", ".join(f"{places[kind]} {kind}" for kind in sorted(places))
-    yield from (f"- `{command}`" for command in _commands(found, places))
+    yield from (f"- `{command}`" for command in _commands(found, trials))
     yield from ("", f"Measured: {measured or 'nothing'}.", "")
     by_technique: dict[str, list[Share]] = {}
     for share in tally(trials):
@@ -106,30 +106,38 @@ def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _table([technique, *COLUMNS[1:], "targets"], map(_cells, shares))
 
 
-def _commands(found: Mapping[str, Any], places: Mapping[str, int]) -> Iterator[str]:
+def _places(trials: Sequence[Trial]) -> Counter[str]:
+    """How many paths there are of each kind."""
+    return Counter(kind for kind, _ in {(trial.kind, trial.number) for trial in trials})
+
+
+def _commands(found: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[str]:
     """What measures the same again, with `--resume` where it takes several.
 
     Techniques may have been asked on different numbers of the paths that `--others` counts.
     """
-    others = {
-        name: max((places[kind] for kind in SUBJECTS[name].kinds if kind not in COUNTED), default=0)
-        for name in found["techniques"]
-    }
+    asked = {trial.TECHNIQUE for trial in trials}
+    others = {name: _others(name, trials) for name in SUBJECTS if name in asked}
     # Who needs none of them is measured by any.
     others = {name: number or max(others.values()) for name, number in others.items()}
-    paths = found["paths"]
+    places = _places(trials)
     for number in sorted(set(others.values()), reverse=True):
         words = {
             "tech": ",".join(name for name in others if others[name] == number),
             "seeds": found["seeds"],
             "seed": found["first_seed"],
             "access": found["access"],
-            "paths": paths.get("clear", 0) + paths.get("loaded", 0),
+            "paths": places["clear"] + places["loaded"],
             "others": number,
-            "flat": paths.get("flat", 0),
-            "destinations": paths.get("internet", 0),
+            "flat": places["flat"],
+            "destinations": places[broute.KIND],
         }
         yield "emodis-lab bench accuracy " + " ".join(f"--{key} {words[key]}" for key in words)
+
+
+def _others(technique: str, trials: Sequence[Trial]) -> int:
+    found = _places([trial for trial in trials if technique == trial.TECHNIQUE])
+    return max((count for kind, count in found.items() if kind not in COUNTED), default=0)
 
 
 def _cells(share: Share) -> Sequence[str]:

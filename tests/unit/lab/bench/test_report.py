@@ -64,7 +64,7 @@ def test_a_table_for_each_technique_with_its_targets(file: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "Accuracy, reported seeds from 0." in done.output
     assert "Measured: 3 clear, 1 far, 1 internet, 1 lossy, 1 room." in done.output
-    assert "--seeds reported --seed 0 --access full --paths 5 --others 1 --flat 0" in done.output
+    assert "--seeds reported --seed 0 --access full --paths 3 --others 1 --flat 0" in done.output
     (row,) = [line for line in done.output.splitlines() if "clear, idle" in line]
     assert "1/3 (1 without a result)" in row
     assert "n at least 200: NO, at least 97%: NO, median error at most 10%: yes" in row
@@ -82,8 +82,8 @@ def test_there_is_a_command_for_each_number_of_other_paths(tmp_path: Path) -> No
     done = report(str(written(tmp_path / "accuracy.json", content(plan, more))))
     commands = [line for line in done.output.splitlines() if line.startswith("- `emodis-lab")]
     assert [(words := line.split())[words.index("--tech") + 1] for line in commands] == [
-        "igi,precise,broute",
-        "traceroute,ping,loss,pathneck",
+        "pathneck,igi,precise,broute",
+        "traceroute,ping,loss",
     ]
     assert ["--others 1 " in line for line in commands] == [False, True]
 
