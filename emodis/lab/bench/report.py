@@ -44,9 +44,14 @@ def differences(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
     Only paths that are in both documents count.
     """
-    by_access = {found.get("access"): found for found in documents}
-    full, without = by_access.get("full"), by_access.get("unprivileged")
-    if full is None or without is None or full["seeds"] != without["seeds"]:
+    accuracies = [found for found in documents if found["schema"] == document.SCHEMA]
+    if len({found["seeds"] for found in accuracies}) != 1:
+        return
+    full, without = (
+        [found for found in accuracies if found["access"] == access]
+        for access in ("full", "unprivileged")
+    )
+    if not full or not without:
         return
     with_rights, without_any = _by_path(full), _by_path(without)
     both = sorted(with_rights.keys() & without_any.keys())
@@ -57,8 +62,8 @@ def differences(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from _table(["", "full", "without", "points apart", "at most", "met"], rows)
 
 
-def _by_path(found: Mapping[str, Any]) -> dict[tuple[str, str, int], Trial]:
-    trials = accuracy.trials_of(found)
+def _by_path(documents: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], Trial]:
+    trials = [trial for found in documents for trial in accuracy.trials_of(found)]
     return {(trial.TECHNIQUE, trial.kind, trial.number): trial for trial in trials}
 
 

@@ -127,6 +127,9 @@ def test_what_missing_rights_change_is_said_of_the_same_paths(tmp_path: Path) ->
     done = report(full, without)
     assert "| pathneck: right link, clear, idle | 25/25 | 23/25 | 8.0 | 3 | NO |" in done.output
     assert "capabilities, on the same paths" not in report(full, full).output
+    # Whatever other files there are.
+    rest = document("rest.json", Access.FULL, [bandwidth(kind="room")])
+    assert "| 25/25 | 23/25 | 8.0 | 3 | NO |" in report(full, rest, without).output
 
 
 def test_the_figures_of_a_page_are_replaced_and_nothing_else(file: Path, tmp_path: Path) -> None:
