@@ -55,8 +55,8 @@ bench: $(STAMP)  ## accuracy against the truth, on the paths that figures are re
 	@$(BIN)/emodis-lab bench timing --json .build/timing.json
 	@$(BIN)/emodis-lab bench report .build/accuracy.json .build/unprivileged.json .build/timing.json \
 	  --into docs/accuracy.md
-	@EMODIS_FULL=1 $(BIN)/python -m pytest -m full -ra -n 2 -k "not igi" tests/lab
-	@EMODIS_FULL=1 $(BIN)/python -m pytest -m full -ra -k igi tests/lab
+	@EMODIS_FULL=1 $(BIN)/python -m pytest -m full -o faulthandler_timeout=0 -ra -n 2 -k "not igi" tests/lab
+	@EMODIS_FULL=1 $(BIN)/python -m pytest -m full -o faulthandler_timeout=0 -ra -k igi tests/lab
 
 lint: format-check ruff mypy imports  ## ruff, mypy --strict and the import rules; with -k, all of them
 
