@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from emodis.lab.deployment import program
 from emodis.lab.lab import Lab
 from emodis.lab.topofile import parse
 from emodis.lab.topology import Topology
 from tests.support.sizes import sized
+from tests.support.trains import measured
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 LINKS, MIDDLE = 8, 4
@@ -47,10 +46,8 @@ def chain(narrow: int, narrow_bps: int, *, others_bps: int, load_bps: int = 0) -
 
 def bottleneck(lab: Lab) -> dict[str, Any]:
     """What is said of it; nothing where none is named."""
-    command = [program("emodis-client"), "measure", "h2", "--tech", "pathneck", "--format", "json"]
-    done = lab.run("h1", command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    ((run,),) = (one["runs"] for one in json.loads(done.stdout)["measurements"])
+    run = measured(lab, "h2")
+    assert run["end"] == "done", run
     return dict(run["result"]["bottleneck"] or {})
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +23,24 @@ CLIENT = str(Path(sys.executable).parent / "emodis-client")
 FAMILIES = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
 PROTOCOLS = pytest.mark.parametrize("proto", ["udp", "icmp", "tcp"])
 
+BALANCE = 'balance = "flow"\n'
 # s balances over a and b, a over three more.
-FORK_LINKS = ("h1 s", "s a", "s b", "a a1", "a a2", "a a3", "b b1", "a1 t", "a2 t", "a3 t", "b1 t")
-FORK = """
-name = "fork"
-[as.65001]
-name = "One"
-[nodes]
-h1 = { kind = "host", asn = 65001 }
-s = { kind = "router", asn = 65001, balance = "flow" }
-a = { kind = "router", asn = 65001, balance = "flow" }
-b = { kind = "router", asn = 65001 }
-a1 = { kind = "router", asn = 65001 }
-a2 = { kind = "router", asn = 65001 }
-a3 = { kind = "router", asn = 65001 }
-b1 = { kind = "router", asn = 65001 }
-t = { kind = "router", asn = 65001 }
-h2 = { kind = "host", asn = 65001 }
-"""
+FORK_LINKS = (
+    "h1 s",
+    "s a",
+    "s b",
+    "a a1",
+    "a a2",
+    "a a3",
+    "b b1",
+    "a1 t",
+    "a2 t",
+    "a3 t",
+    "b1 t",
+    "h2 t",
+)
 # s balances over a and b.
 PAIR_LINKS = ("h1 s", "s a", "s b", "a t", "b t", "h2 t")
-PAIR = """
-name = "pair"
-[as.65001]
-name = "One"
-[nodes]
-h1 = { kind = "host", asn = 65001 }
-s = { kind = "router", asn = 65001, balance = "flow" }
-a = { kind = "router", asn = 65001 }
-b = { kind = "router", asn = 65001 }
-t = { kind = "router", asn = 65001 }
-h2 = { kind = "host", asn = 65001 }
-"""
 # So many surveys, so many at a time in labs of their own.
 SURVEYS, LABS = sized((1, 1), (200, 8))
 ROUTES = sized(3, 100)
@@ -63,35 +49,30 @@ STUBBORN = {"r2": 'icmp = "limited"\nicmp_per_s = 1\n', "r4": 'icmp = "silent"\n
 STUBBORN_NODES = ("h1", "r1", "r2", "r3", "r4", "r5", "h2")
 
 
-def links(pairs: Iterator[tuple[str, str]]) -> str:
-    return "".join(
-        f'[[links]]\na = "{a}"\nb = "{b}"\ncapacity_bps = 100_000_000\n' for a, b in pairs
-    )
-
-
-def joined(nodes: str, *ends: str) -> Topology:
-    """These nodes, and links between "a b"."""
-    pairs = (tuple(link.split()) for link in ends)
-    text = nodes + links((a, b) for a, b in pairs)
+def joined(*ends: str, **more: str) -> Topology:
+    """Links between "a b"; what begins with h is a host. `more`: further lines of a node."""
+    pairs = [link.split() for link in ends]
+    text = 'name = "test"\n[as.65001]\nname = "One"\n'
+    for name in dict.fromkeys(chain.from_iterable(pairs)):
+        kind = "host" if name.startswith("h") else "router"
+        text += f'[nodes.{name}]\nkind = "{kind}"\nasn = 65001\n{more.get(name, "")}'
+    for a, b in pairs:
+        text += f'[[links]]\na = "{a}"\nb = "{b}"\ncapacity_bps = 100_000_000\n'
     return parse(text, place="test", default_name="test")
 
 
 @pytest.fixture(scope="module")
 def fork_lab() -> Iterator[Lab]:
     """h1 - s - (a - (a1 | a2 | a3) | b - b1) - t - h2."""
-    with Lab.up(joined(FORK, *FORK_LINKS, "h2 t")) as lab:
+    with Lab.up(joined(*FORK_LINKS, s=BALANCE, a=BALANCE)) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
 def stubborn_lab() -> Iterator[Lab]:
     """h1 - r1 .. r5 - h2."""
-    text = 'name = "stubborn"\n[as.65001]\nname = "One"\n'
-    for name in STUBBORN_NODES:
-        kind = "host" if name.startswith("h") else "router"
-        text += f'[nodes.{name}]\nkind = "{kind}"\nasn = 65001\n{STUBBORN.get(name, "")}'
-    text += links(pairwise(STUBBORN_NODES))
-    with Lab.up(parse(text, place="stubborn.toml", default_name="stubborn")) as lab:
+    ends = (f"{a} {b}" for a, b in pairwise(STUBBORN_NODES))
+    with Lab.up(joined(*ends, **STUBBORN)) as lab:
         yield lab
 
 
@@ -193,7 +174,7 @@ def test_both_of_two_routes_are_found_as_often_as_promised() -> None:
         return len({node["address"] for node in graph["nodes"] if node["ttl"] == 2}) == 2
 
     with ExitStack() as stack, ThreadPoolExecutor(LABS) as pool:
-        pair = joined(PAIR, *PAIR_LINKS)
+        pair = joined(*PAIR_LINKS, s=BALANCE)
         labs = [stack.enter_context(Lab.up(pair)) for _ in range(LABS)]
         # Of each lab one at a time: its routers ration their answers.
         rounds = [list(pool.map(both, labs)) for _ in range(SURVEYS // LABS)]
