@@ -199,9 +199,7 @@ class Search:
             gap_ns = self._gap_ns(rate_bps)
             longest = int(PRECISE_TRAIN_NS / gap_ns)
             self._packets = max(before, min(PRECISE_PACKETS, longest))
-            most_bytes = min(PRECISE_BYTES, self.chosen.max_bytes)
-            most_ns = min(PRECISE_NS, self._most_ns)
-            if number >= PRECISE_TRAINS and not self._fits(round(gap_ns), most_bytes, most_ns):
+            if not self._is_affordable(round(gap_ns)):
                 return
             if not self._fits(round(gap_ns), self.chosen.max_bytes, self._most_ns):
                 return
@@ -234,6 +232,8 @@ class Search:
                 train.discarded, spoilt = "sender", spoilt + 1
                 if spoilt == MOST_SPOILED:
                     self.observations.stopped = "self_congested"
+                    return None
+                if self._precise and not self._is_affordable(gap_ns):
                     return None
             elif gap_ns and loss_ratio > MOST_LOSS_RATIO and not self._lossy:
                 train.discarded = "loss"
@@ -276,6 +276,13 @@ class Search:
         self.observations.trains.append(record(number, train, outcome))
         self.observations.trains[-1].precise = self._precise
         return self.observations.trains[-1]
+
+    def _is_affordable(self, gap_ns: int) -> bool:
+        """Whether one more long train is worth it: some always are, the others up to a budget."""
+        if sum(train.precise for train in self.observations.trains) < PRECISE_TRAINS:
+            return True
+        most_bytes = min(PRECISE_BYTES, self.chosen.max_bytes)
+        return self._fits(gap_ns, most_bytes, min(PRECISE_NS, self._most_ns))
 
     def _fits(self, gap_ns: int, most_bytes: int, most_ns: int) -> bool:
         """Whether one more train is within these totals of the run."""

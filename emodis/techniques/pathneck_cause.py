@@ -30,6 +30,8 @@ _SIGMAS = 3.0
 _BUCKET_SIGMAS = 2.0
 # No gap is known better than this, whatever a few trains say of their scatter.
 _LEAST_SCATTER = 0.005
+# Nor do trains of two spacings meet the same hosts: paced packets find processors asleep, and wait.
+_UNLIKE = 0.05
 # Buckets outside these shares of a train are noise, or more than such trains can tell.
 _LEAST_BUCKET, _MOST_BUCKET = 0.01, 0.75
 # Spaced trains must arrive longer than the others by this share of what leaves.
@@ -68,6 +70,8 @@ class _Bottleneck:
     in_ns: float
     out_ns: float
     scatter_ns: float
+    # How far apart the places behind it see trains that cannot change any more.
+    spread_ns: float
     trains: int
     bytes: int
 
@@ -94,10 +98,14 @@ def reason(observations: PathneckObservations, readings: Readings, found: Profil
     in_ns, out_ns = median(lengths_in), median(lengths_out)
     if in_ns - place.in_ns < _LEAST_STRETCH * place.out_ns:
         return known
+    if in_ns >= place.out_ns:
+        # They need not have queued there: the sender was too slow.
+        return known
     place = place.with_scatter(scaled_mad(lengths_out))
     share = (out_ns - place.out_ns) / (in_ns - place.in_ns)
     error_ns = math.hypot(place.error_ns(place.trains), place.error_ns(len(lengths_out)))
-    error = _SIGMAS * error_ns / (in_ns - place.in_ns)
+    unlike_ns = max(_UNLIKE * place.out_ns, place.spread_ns)
+    error = (_SIGMAS * error_ns + unlike_ns) / (in_ns - place.in_ns)
     if share + error < _IDLE:
         rate_bps = _rate_bps(place.bytes - bucket_bytes, place.out_ns)
         return attrs.evolve(known, cause=Cause.CAUSE_CAPACITY, capacity_bps=rate_bps)
@@ -145,6 +153,7 @@ def _place(readings: Readings, found: Profile, step: Step) -> _Bottleneck:
         in_ns=found.level_ns[at - 1],
         out_ns=found.level_ns[at],
         scatter_ns=max(median(found.mad_ns[at:]), _LEAST_SCATTER * found.level_ns[at]),
+        spread_ns=max(found.gap_ns[at:]) - min(found.gap_ns[at:]),
         trains=len(readings.kept),
         bytes=gaps.spanned_bytes(readings.kept[0], 1),
     )

@@ -215,7 +215,7 @@ class _Course:
             yield from self._look_into()
 
     def _set(self) -> Generator[Train, TrainOutcome, None]:
-        while not self._is_enough():
+        while not self._is_enough() or self._looks_closer():
             train = self._next_train(self._load(), muted=self.muted)
             if not self._fits(train):
                 return
@@ -477,14 +477,32 @@ class _Course:
         return False
 
     def _grow(self) -> None:
-        if self.growths >= _MOST_GROWTHS or self.shrunk:
-            return
         load = grown_load(self.good, self.load_packets, self.load_size_bytes)
-        if load is None or not self._affords(*load):
-            return
+        if load is not None:
+            self._grow_to(*load)
+
+    def _grow_to(self, packets: int, size_bytes: int) -> bool:
+        """Begin the set anew with larger trains; False if that may not be."""
+        if self.growths >= _MOST_GROWTHS or self.shrunk or not self._affords(packets, size_bytes):
+            return False
         self.growths += 1
-        self.load_packets, self.load_size_bytes = load
+        self.load_packets, self.load_size_bytes = packets, size_bytes
         self.good = []
+        return True
+
+    def _looks_closer(self) -> bool:
+        """True if the set begins anew with larger packets, because nothing stretched its trains.
+
+        A host needs as long for a small packet as for a large one: the train may have left more
+        slowly than any link would take it, so that none could stretch it.
+        """
+        small = self.load_size_bytes < MOST_LOAD_BYTES
+        if self.over or not (small and self.chosen.adaptive and len(self.good) >= LEAST_VALID):
+            return False
+        readings = gaps.read(self.observations)
+        if len(readings.ttls) < LEAST_PLACES or profile(readings.gaps_ns).steps:
+            return False
+        return self._grow_to(self.load_packets, MOST_LOAD_BYTES)
 
     def _affords(self, packets: int, size_bytes: int) -> bool:
         """True if the fewest such trains that make a set are within the byte budget."""

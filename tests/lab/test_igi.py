@@ -97,13 +97,21 @@ def error(emodis: Deployment, run: dict[str, Any], answer: str = "ptr_bps") -> f
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("capacity", sized([10, 100], [10, 100, 1000]))
+@pytest.mark.parametrize("capacity", [10, 100])
 def test_an_idle_link(tmp_path: Path, capacity: int) -> None:
     with deployed(tmp_path, capacity * MBIT) as emodis:
         runs = [ask(emodis) for _ in range(3)]
         assert abs(median(error(emodis, run) for run in runs)) <= 0.1
         assert {run["exit"] for run in runs} == {0}
         assert {run["transport"] for run in runs} == {"unprivileged"}
+
+
+@pytest.mark.full
+def test_a_link_faster_than_this_host_can_pace_is_not_called_good(tmp_path: Path) -> None:
+    with deployed(tmp_path, 1000 * MBIT) as emodis:
+        for _ in range(sized(1, 5)):
+            run = ask(emodis)
+            assert run["quality"]["word"] != "good" or abs(error(emodis, run)) <= 0.1, run
 
 
 @pytest.mark.full
@@ -117,5 +125,7 @@ def test_a_loaded_link(tmp_path: Path, capacity: int, load_ratio: float, model: 
         assert abs(error(emodis, precise, "precise_bps")) <= 0.25
         found = precise["result"]
         assert found["precise_low_bps"] <= found["precise_bps"] <= found["precise_high_bps"]
-        assert precise["cost"]["sent_bytes"] <= 3_100_000
+        # From 50 Mbit/s of capacity on probes are larger.
+        most_bytes = 3_100_000 if capacity < 50 else 4_500_000
+        assert precise["cost"]["sent_bytes"] <= most_bytes
         assert precise["duration_ns"] <= 20e9

@@ -19,18 +19,20 @@ MBIT = 1_000_000
 # Which link has how much, and how often it is looked for.
 CASES = sized([(5, 10)], [(link, rate) for rate in (10, 50) for link in range(1, LINKS + 1)])
 RUNS = sized(1, 20)
-# In Mbit/s: what each link has, the middle one, and how much of that others take; what may be said
-# of why it is the bottleneck, and how often it must be found.
+LARGEST = ("-o", "load_packets=200", "-o", "load_size_bytes=1400")
+# In Mbit/s, where the others have 100: what the middle link has, and how much of that others take;
+# what may be said of why it is the bottleneck, and how often it must be found.
 REASONS = {
-    "slow": (100, 50, 0, {"capacity", "unspecified"}, 0.95),
-    "busy": (100, 100, 50, {"load", "unspecified"}, 0.9),
-    "fast": (1000, 300, 0, {"capacity", "unspecified"}, 0.95),
+    "slow": (50, 0, {"capacity", "unspecified"}, 0.95),
+    "busy": (100, 50, {"load", "unspecified"}, 0.9),
 }
 
 
-def chain(narrow: int, narrow_bps: int, *, others_bps: int, load_bps: int = 0) -> Topology:
+def chain(
+    narrow: int, narrow_bps: int, *, others_bps: int, load_bps: int = 0, links: int = LINKS
+) -> Topology:
     """h1 - r1 .. r7 - h2; one link is slower than the others, or busier."""
-    nodes = ["h1", *(f"r{k}" for k in range(1, LINKS)), "h2"]
+    nodes = ["h1", *(f"r{k}" for k in range(1, links)), "h2"]
     text = 'name = "chain"\n[as.65001]\nname = "One"\n'
     for node in nodes:
         kind = "host" if node.startswith("h") else "router"
@@ -44,30 +46,46 @@ def chain(narrow: int, narrow_bps: int, *, others_bps: int, load_bps: int = 0) -
     return parse(text, place="chain.toml", default_name="chain")
 
 
-def bottleneck(lab: Lab) -> dict[str, Any]:
-    """What is said of it; nothing where none is named."""
-    run = measured(lab, "h2")
+def result_of(lab: Lab, *words: str) -> dict[str, Any]:
+    run = measured(lab, "h2", *words)
     assert run["end"] == "done", run
-    return dict(run["result"]["bottleneck"] or {})
+    return dict(run["result"])
 
 
-def place(found: dict[str, Any]) -> tuple[int | None, int | None]:
+def bottleneck(result: dict[str, Any]) -> dict[str, Any]:
+    """What is said of it; nothing where none is named."""
+    return dict(result["bottleneck"] or {})
+
+
+def place(result: dict[str, Any]) -> tuple[int | None, int | None]:
+    found = bottleneck(result)
     return found.get("from_ttl"), found.get("ttl")
 
 
 @pytest.mark.parametrize(("link", "rate"), CASES)
 def test_each_link_is_named_exactly(link: int, rate: int) -> None:
     with Lab.up(chain(link, rate * MBIT, others_bps=100 * MBIT)) as lab:
-        named = [place(bottleneck(lab)) for _ in range(RUNS)]
+        named = [place(result_of(lab)) for _ in range(RUNS)]
     assert named.count((link - 1, link)) >= 0.95 * RUNS, named
 
 
 @pytest.mark.parametrize("kind", sized(["slow"], list(REASONS)))
 def test_a_slow_link_is_not_called_busy_nor_a_busy_one_slow(kind: str) -> None:
-    others, capacity, load, causes, share = REASONS[kind]
-    topology = chain(MIDDLE, capacity * MBIT, others_bps=others * MBIT, load_bps=load * MBIT)
+    capacity, load, causes, share = REASONS[kind]
+    topology = chain(MIDDLE, capacity * MBIT, others_bps=100 * MBIT, load_bps=load * MBIT)
     with Lab.up(topology) as lab:
-        found = [bottleneck(lab) for _ in range(RUNS)]
+        found = [result_of(lab) for _ in range(RUNS)]
     right = [one for one in found if place(one) == (MIDDLE - 1, MIDDLE)]
     assert len(right) >= share * RUNS, [place(one) for one in found]
-    assert {one["cause"] for one in right} <= causes
+    assert {bottleneck(one)["cause"] for one in right} <= causes
+
+
+def test_a_link_as_fast_as_this_host_sends_is_named_or_none_is() -> None:
+    """A train that left no faster than the link lets it pass is not stretched there."""
+    with Lab.up(chain(2, 300 * MBIT, others_bps=1000 * MBIT, links=3)) as lab:
+        found = [result_of(lab, *LARGEST) for _ in range(RUNS)]
+    for one in found:
+        left_bps = 8 * one["train_bytes"] / one["hop0_gap_ns"] * 1e9
+        unseen = left_bps < 1.2 * 300 * MBIT and place(one) == (None, None)
+        assert unseen or place(one) == (1, 2), one
+        assert one["resolution_ratio"] < 0.5

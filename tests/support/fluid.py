@@ -86,6 +86,8 @@ class Path:
     noise_ns: float = 0.0
     # How fast the sender hands packets to its own interface.
     sender_bps: float = 1_000_000_000.0
+    # What a packet takes there at least, however small.
+    sender_packet_ns: int = 0
     stall: Callable[[int], int] = lambda _: 0
     seed: int = 0
     loss: float = 0.0
@@ -131,7 +133,8 @@ class Path:
         for i, probe in enumerate(train.probes):
             at_ns += probe.after_ns + self.stall(i) * (len(self.sent) > 0)
             times.append(at_ns)
-            at_ns += round(8 * probe.size_bytes * S / self.sender_bps)
+            length_ns = round(8 * probe.size_bytes * S / self.sender_bps)
+            at_ns += max(length_ns, self.sender_packet_ns)
         return times
 
     def _travel(self, train: Train, queued_ns: list[int]) -> tuple[list[int], list[Reply | None]]:

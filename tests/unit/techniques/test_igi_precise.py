@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from statistics import median
 
+import attrs
 import pytest
 
+from emodis.packets.paced import PacedOutcome, PacedTrain
 from emodis.techniques.base import Context, Measured
 from emodis.techniques.igi import Igi
 from emodis.techniques.igi_precise import answer, next_rate_bps
 from emodis.wire.v1.common_pb2 import END_DONE
 from emodis.wire.v1.igi_pb2 import IgiObservations, IgiResult, IgiTrain
-from tests.support.driving import drive
+from tests.support.driving import Carrier, drive
 from tests.support.fifo import Link
 
 MBIT = 1_000_000
@@ -20,7 +23,7 @@ IGI = Igi()
 CONTEXT = Context(address=ip_address("192.0.2.1"), seed=1)
 
 
-def run(link: Link, **options: object) -> Measured:
+def run(link: Carrier[PacedTrain, PacedOutcome], **options: object) -> Measured:
     """A whole precise run over a simulated link."""
     call = IGI.call({"precise": "true", **{name: str(value) for name, value in options.items()}})
     trains = IGI.talk_to_peer(call, CONTEXT)
@@ -32,9 +35,13 @@ def result(measured: Measured) -> IgiResult:
     return measured.result
 
 
-def sent(measured: Measured) -> int:
+def trains_of(measured: Measured) -> Sequence[IgiTrain]:
     assert isinstance(measured.observations, IgiObservations)
-    return sum(train.packets * train.size_bytes for train in measured.observations.trains)
+    return measured.observations.trains
+
+
+def sent(measured: Measured) -> int:
+    return sum(train.packets * train.size_bytes for train in trains_of(measured))
 
 
 @pytest.mark.parametrize("load", [0.2, 0.4, 0.7])
@@ -49,6 +56,32 @@ def test_it_is_more_precise_than_ptr_within_its_budget(load: float) -> None:
         assert link.elapsed_ns <= 20_000_000_000
     assert median(errors) <= 0.04
     assert max(errors) <= 0.15
+
+
+@attrs.define
+class HeldUp:
+    """The sender is held up in every second long train."""
+
+    link: Link
+    long: int = 0
+
+    def carry(self, train: PacedTrain) -> PacedOutcome:
+        outcome = self.link.carry(train)
+        self.long += train.packets > 300
+        if train.packets <= 300 or self.long % 2 == 0:
+            return outcome
+        late = tuple(t + 10_000_000 * (n > 30) for n, t in enumerate(outcome.sent_ns))
+        return attrs.evolve(outcome, sent_ns=late)
+
+
+@pytest.mark.parametrize("load", [0.1, 0.5])
+def test_trains_spoiled_by_the_sender_count_against_the_budget(load: float) -> None:
+    for seed in range(5):
+        link = Link(20 * MBIT, load * 20 * MBIT, seed=seed, jitter_ns=3000)
+        found = run(HeldUp(link))
+        assert any(train.precise and train.discarded for train in trains_of(found))
+        assert sent(found) <= 3_000_000
+        assert result(found).precise_bps > 0
 
 
 def test_an_idle_link_is_known_at_once() -> None:

@@ -11,7 +11,12 @@ from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques.base import Context
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_TRAINS
-from emodis.wire.v1.techniques_pb2 import CAUSE_CAPACITY, CAUSE_LOAD, CAUSE_UNSPECIFIED
+from emodis.wire.v1.techniques_pb2 import (
+    CAUSE_CAPACITY,
+    CAUSE_LOAD,
+    CAUSE_UNSPECIFIED,
+    PathneckResult,
+)
 from tests.support.driving import drive
 from tests.support.fluid import TARGET, Path, path
 
@@ -98,6 +103,40 @@ def test_a_link_of_half_the_rate_and_one_that_is_half_full_are_never_confused() 
     assert busy[CAUSE_CAPACITY] == 0
 
 
+def respaced(measured: Any, *, arriving: float, leaving: float) -> Any:
+    """The answer if the paced trains had taken so many times longer before and behind hop 3."""
+    observations = type(measured.observations)()
+    observations.CopyFrom(measured.observations)
+    for train in observations.trains:
+        if train.discarded != gaps.SPACED:
+            continue
+        for ttl in range(train.hops + 1):
+            head, tail = gaps.head(train, max(1, ttl)), gaps.tail(train, max(1, ttl))
+            factor = leaving if ttl >= 3 else arriving
+            if ttl:
+                longer_ns = factor * (tail.received_ns - head.received_ns)
+                tail.received_ns = head.received_ns + round(longer_ns)
+            else:
+                tail.queued_ns = head.queued_ns + round(factor * (tail.queued_ns - head.queued_ns))
+    found = PATHNECK.estimate(PATHNECK.call({}), observations.SerializeToString()).result
+    assert isinstance(found, PathneckResult)
+    return found.bottleneck
+
+
+def test_paced_trains_that_need_not_have_queued_tell_nothing() -> None:
+    """The sender was slower than meant: they leave the link as they came, because of nobody."""
+    measured = measure(narrow(10.0))
+    assert respaced(measured, arriving=1, leaving=1).cause == CAUSE_CAPACITY
+    assert respaced(measured, arriving=1.3, leaving=1.2).cause == CAUSE_UNSPECIFIED
+
+
+def test_a_small_difference_of_paced_trains_is_no_load() -> None:
+    """Hosts that paced packets find asleep make as much, where trains hardly arrive longer."""
+    measured = measure(path([100.0, 100.0, 50.0, 100.0, 100.0]))
+    assert respaced(measured, arriving=1, leaving=1.06).cause == CAUSE_UNSPECIFIED
+    assert respaced(measured, arriving=1, leaving=1.15).cause == CAUSE_LOAD
+
+
 def test_the_load_is_paced_so_that_it_still_queues() -> None:
     network = narrow(10.0)
     measured = measure(network)
@@ -135,4 +174,4 @@ def test_where_nothing_can_be_told_nothing_is_said(network: Path, options: dict[
 
 def test_without_a_bottleneck_only_a_large_bucket_is_looked_for() -> None:
     network = path([100.0] * 5, sender_bps=100e6)
-    assert set(kinds(measure(network))) == {"", "control", "long"}
+    assert set(kinds(measure(network, load_size_bytes="1400"))) == {"", "control", "long"}

@@ -14,6 +14,7 @@ from emodis.packets.model import Kind, Train, TrainOutcome
 from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques.base import Cooperation
 from emodis.techniques.pathneck import Parameters
+from emodis.techniques.pathneck_estimator import profile
 from emodis.techniques.pathneck_talk import converse
 from emodis.wire.v1.techniques_pb2 import PathneckObservations
 from tests.support.driving import drive
@@ -223,6 +224,25 @@ def test_the_load_grows_on_a_noisy_path_once_the_noise_is_known() -> None:
     assert sizes[2][0] > 60
     fixed = path([1000.0] * 6, noise_ns=100_000)
     assert {train.load_packets for train in talk(fixed, adaptive=False).trains} == {60}
+
+
+def test_where_nothing_stretches_small_packets_larger_ones_leave_faster() -> None:
+    """At 40 us a packet small ones leave at 100 Mbit/s, which no link here is slower than."""
+    network = path([1000.0, 1000.0, 150.0, 1000.0], sender_packet_ns=40_000)
+    observations = talk(network)
+    sizes = [(train.load_packets, train.load_size_bytes) for train in observations.trains]
+    assert sizes[:5] == [(60, 500)] * 5
+    assert set(sizes[5:]) == {(60, 1400)}
+    readings = gaps.read(observations)
+    assert profile(readings.gaps_ns).steps[-1].position == 3
+    fixed = talk(path([1000.0, 1000.0, 150.0, 1000.0], sender_packet_ns=40_000), adaptive=False)
+    assert {train.load_size_bytes for train in fixed.trains} == {500}
+
+
+def test_a_path_that_stretches_nothing_gets_no_third_set() -> None:
+    observations = talk(path([1000.0] * 4, sender_packet_ns=40_000))
+    sizes = Counter(t.load_size_bytes for t in observations.trains if not t.discarded)
+    assert sizes == {500: 5, 1400: 5}
 
 
 def test_a_short_queue_gets_a_train_of_half_the_size() -> None:
