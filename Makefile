@@ -50,8 +50,8 @@ bench: $(STAMP)  ## accuracy against the truth, on the paths that figures are re
 	@mkdir -p .build
 	@$(BIN)/emodis-lab bench accuracy --seeds reported --paths 500 --others 60 --flat 100 \
 	  --destinations 20 --jobs 2 --json .build/accuracy.json --resume $(ARGS)
-	@$(BIN)/emodis-lab bench accuracy --tech pathneck --access unprivileged --seeds reported --paths 120 \
-	  --others 0 --flat 20 --destinations 0 --jobs 2 --json .build/unprivileged.json --resume $(ARGS)
+	@$(BIN)/emodis-lab bench accuracy --tech pathneck --access unprivileged --seeds reported --paths 500 \
+	  --others 0 --flat 100 --destinations 0 --jobs 2 --json .build/unprivileged.json --resume $(ARGS)
 	@$(BIN)/emodis-lab bench timing --json .build/timing.json
 	@$(BIN)/emodis-lab bench report .build/accuracy.json .build/unprivileged.json .build/timing.json \
 	  --into docs/accuracy.md
