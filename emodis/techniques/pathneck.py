@@ -121,7 +121,7 @@ class Pathneck(Skeleton[Parameters, PathneckObservations, PathneckResult]):
         """A path of ten hops at 10 Mbit/s, a destination that answers once a second.
 
         Sending stops when half of the trains agree beyond doubt; a last one is audible. Where the
-        load has to grow, or doubt remains, it takes up to twice as much.
+        load has to grow, or doubt remains, it takes a few times as much.
         """
         hops = min(_USUAL_HOPS, chosen.max_ttl)
         train_bytes = (
