@@ -180,6 +180,8 @@ class _Course:
     held_up: int = 0
     lost_tails: int = 0
     growths: int = 0
+    # Larger packets had to show what the first ones did not.
+    closer: bool = False
     # The load has been made smaller; it has been halved.
     shrunk: bool = False
     halved: bool = False
@@ -262,7 +264,7 @@ class _Course:
             return
         found = profile(readings.gaps_ns)
         asides = self._asides(readings, found)
-        if found.bottleneck is None or found.bottleneck.position == 1:
+        if found.bottleneck is None or found.bottleneck.position == 1 or self.closer:
             yield from self._lengthen(readings, found, followed=bool(asides))
         for number, (word, load) in enumerate(asides, start=1):
             yield from self._aside(word, load, followed=number < len(asides))
@@ -288,7 +290,7 @@ class _Course:
     def _lengthen(
         self, readings: gaps.Readings, found: Profile, *, followed: bool
     ) -> Generator[Train, TrainOutcome, None]:
-        """Where no link seems slower than the first: is there one behind a large bucket?"""
+        """Where no link seems slower than the first, or small trains passed all: a large bucket?"""
         most_bytes = (self.pacing.slowest_bps or 0) / 8 * _LONGEST_S
         packets = min(MOST_LOAD_PACKETS, int(most_bytes / MOST_LOAD_BYTES))
         usual_bytes = self.load_packets * self.load_size_bytes
@@ -502,7 +504,8 @@ class _Course:
         readings = gaps.read(self.observations)
         if len(readings.ttls) < LEAST_PLACES or profile(readings.gaps_ns).steps:
             return False
-        return self._grow_to(self.load_packets, MOST_LOAD_BYTES)
+        self.closer = self._grow_to(self.load_packets, MOST_LOAD_BYTES)
+        return self.closer
 
     def _affords(self, packets: int, size_bytes: int) -> bool:
         """True if the fewest such trains that make a set are within the byte budget."""

@@ -11,6 +11,7 @@ from emodis.techniques import pathneck_gaps as gaps
 from emodis.techniques.base import Context
 from emodis.techniques.pathneck import Pathneck
 from emodis.techniques.pathneck_cause import SHORT_TRAINS, SPACED_TRAINS
+from emodis.techniques.pathneck_shaper import LONG_TRAINS
 from emodis.wire.v1.techniques_pb2 import (
     CAUSE_CAPACITY,
     CAUSE_LOAD,
@@ -63,6 +64,16 @@ def test_a_bucket_of_half_a_train_leaves_place_and_bound_right(rate: float) -> N
         assert found.ttl == 3
         assert 11_000 < found.bucket_bytes <= 15_000
         assert rate * 1e6 < found.bound_bps < 1.25 * rate * 1e6
+
+
+def test_a_bucket_that_only_larger_packets_of_a_slow_host_exceed_is_taken_off_too() -> None:
+    network = path([1000.0, 1000.0, 60.0, 1000.0], sender_packet_ns=40_000)
+    network.links[2].bucket_bytes = 62_500
+    measured = measure(network)
+    assert kinds(measured)[gaps.LONG] == LONG_TRAINS
+    result = measured.result
+    assert (result.bottleneck.ttl, result.remark) == (3, "shaper_suspected(3)")
+    assert 60e6 < result.bottleneck.bound_bps < 1.5 * 60e6
 
 
 def test_rates_behind_it_are_without_it_too() -> None:
